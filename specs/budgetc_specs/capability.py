@@ -1,0 +1,39 @@
+"""What a piece of hardware can do: the sheet that passes and kernels read instead of asking which target they serve."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Int8Dot = Literal["vpdpbusd512", "vpdpbusd256", "maddubs256", "maddwd128", "sdot128", "widening128"]
+"""How four u8 x s8 products are summed into one s32 lane; the number is the vector width in bits.
+
+`maddubs256` saturates its 16-bit pair sums, so it is exact only where every weight lies in [-64, 64].
+"""
+
+
+class Capability(BaseModel):
+    """The capability sheet of one target, complete: nothing about the machine is asked for elsewhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str = Field(description="name of the target kind this sheet belongs to")
+    arch: Literal["x86_64", "aarch64"] = Field(description="instruction set architecture")
+    cpu: str = Field(description="LLVM name of the CPU or architecture level, such as x86-64-v3")
+    llvm_features: tuple[str, ...] = Field(default=(), description="LLVM attributes beyond the CPU")
+    llvm_triple: str = Field(description="LLVM target triple")
+    zig_target: str = Field(description="the triple that zig cc links for")
+    vector_bytes: int = Field(description="width of one vector register in bytes")
+    vector_registers: int = Field(description="number of vector registers")
+    int8_dot: Int8Dot = Field(description="the integer dot product to build kernels from")
+    weight_bits: Literal[7, 8] = Field(
+        description="widest signed weights for which the fastest integer dot product is exact"
+    )
+    threads: int = Field(default=1, ge=1, description="threads one inference may use")
+    l1_bytes: int = Field(default=32 * 1024, description="level 1 data cache of a core in bytes")
+    l2_bytes: int = Field(default=256 * 1024, description="level 2 cache of a core in bytes")
+    native: bool = Field(description="whether this machine can run the target's code directly")
+
+    @property
+    def channel_block(self) -> int:
+        """Number of 32-bit lanes in a vector: channel counts that are multiples of it have no tail."""
+        return self.vector_bytes // 4
