@@ -1,0 +1,91 @@
+"""What a target is to the compiler: a capability sheet, kernel families with their spaces, and a way to run its programs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from budgetc_specs.capability import Capability
+
+from budgetc_targets.task import Task
+
+Array = npt.NDArray[np.generic]
+
+Point = tuple[tuple[str, int], ...]
+"""One choice of a family's knobs, as sorted name-value pairs."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel ready for code generation: the TIR function and how many parallel tasks its range spans (0: no range)."""
+
+    function: Any
+    tasks: int = 0
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A kernel family: one kind of task, its schedule space, its packed constants and its code."""
+
+    kind: ClassVar[str]
+
+    def refusal(self, task: Task, capability: Capability) -> str | None:
+        """Why this family cannot do the task, or None if it can."""
+        ...
+
+    def space(self, task: Task, capability: Capability) -> Sequence[Point]:
+        """The points worth measuring, the default first. Never empty."""
+        ...
+
+    def pack(
+        self, task: Task, capability: Capability, point: Point, constants: Mapping[str, Array]
+    ) -> Sequence[Array]:
+        """The family's constants in the order and layout in which its code reads them."""
+        ...
+
+    def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
+        """The code. Imports tvm, so it runs in a child only."""
+        ...
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """A way to execute a program that was linked for a target."""
+
+    name: str
+    why_not: str
+
+    def command(self, program: Path) -> list[str] | None:
+        """The command line that runs `program`, or None where it cannot be run here; then `why_not` says why."""
+        ...
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A kind of hardware. One file a target, registered under the entry point group `budgetc.targets`."""
+
+    kind: ClassVar[str]
+
+    def capability(self, cpu: str | None, threads: int) -> Capability:
+        """The sheet of a CPU of this kind; None is the kind's default CPU.
+
+        Raises:
+            budgetc_specs.errors.SpecError: no such CPU is known.
+        """
+        ...
+
+    def families(self) -> Sequence[Family]:
+        """Kernel families in the order in which they are offered a task."""
+        ...
+
+    def emit_object(
+        self, functions: Sequence[Any], capability: Capability, path: Path
+    ) -> None:
+        """Compile TIR functions into one relocatable object file. Imports tvm."""
+        ...
+
+    def runner(self, capability: Capability) -> Runner:
+        """How programs for this target are executed on this machine."""
+        ...

@@ -1,0 +1,106 @@
+"""Elementwise expressions: what a kernel computes from its accumulator and its side inputs, as plain values.
+
+An expression is the epilogue of a convolution, a pooling or a matrix product, or the whole of an elementwise kernel.
+Functions are typed by their operands: integers are s32 in registers, reals are f32, truth values are s32 0 or 1.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A side input by its position in the task's operands; -1 is the kernel's own accumulator."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Const:
+    """A literal."""
+
+    value: float | int
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A function of other expressions; FUNCTIONS lists the names and what they mean."""
+
+    fn: str
+    args: tuple["Expr", ...]
+
+
+Expr = Ref | Const | Apply
+
+ACCUMULATOR = Ref(-1)
+
+FUNCTIONS = {
+    "to_float": "integer to nearest float",
+    "to_int": "float to integer, toward zero",
+    "round_int": "float to integer, ties to even",
+    "as_is": "the operand itself",
+    "add": "a + b",
+    "sub": "a - b",
+    "mul": "a * b",
+    "div": "a / b; integers toward zero",
+    "mod": "remainder with the sign of the divisor",
+    "min": "smaller of a and b",
+    "max": "larger of a and b",
+    "fma": "a * b + c with one rounding",
+    "pow": "a to the power of b",
+    "exp": "e to the power of a",
+    "log": "natural logarithm",
+    "sqrt": "square root",
+    "rsqrt": "1 / sqrt(a)",
+    "tanh": "hyperbolic tangent",
+    "erf": "Gauss error function",
+    "sin": "sine",
+    "cos": "cosine",
+    "floor": "largest integer not above",
+    "ceil": "smallest integer not below",
+    "round": "nearest integer as a float, ties to even",
+    "abs": "absolute value",
+    "less": "a < b",
+    "less_equal": "a <= b",
+    "equal": "a == b",
+    "not": "1 - a for truth values",
+    "and": "both",
+    "or": "either",
+    "select": "b where a is true, else c",
+}
+
+
+def apply(fn: str, *args: Expr) -> Apply:
+    """An application of a known function.
+
+    Raises:
+        AssertionError: the function is not listed.
+    """
+    assert fn in FUNCTIONS, f"BUG: no elementwise function {fn!r}"
+    return Apply(fn, args)
+
+
+def references(expression: Expr) -> Iterator[int]:
+    """Positions of the operands that an expression reads, in order of appearance, with repeats."""
+    if isinstance(expression, Ref):
+        yield expression.index
+    elif isinstance(expression, Apply):
+        for argument in expression.args:
+            yield from references(argument)
+
+
+def substitute(expression: Expr, replace: Callable[[Ref], Expr]) -> Expr:
+    """The expression with every reference replaced."""
+    if isinstance(expression, Ref):
+        return replace(expression)
+    if isinstance(expression, Apply):
+        return Apply(expression.fn, tuple(substitute(a, replace) for a in expression.args))
+    return expression
+
+
+def size(expression: Expr) -> int:
+    """Number of function applications, shared subexpressions counted each time."""
+    if isinstance(expression, Apply):
+        return 1 + sum(size(a) for a in expression.args)
+    return 0

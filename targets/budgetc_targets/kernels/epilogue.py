@@ -1,0 +1,91 @@
+"""The end of a kernel: accumulators in, the task's expression over side inputs, stored through the output's strides."""
+
+from collections.abc import Sequence
+
+from tvm import tirx
+
+from budgetc_targets.expression import ACCUMULATOR, references
+from budgetc_targets.kernels.evaluate import evaluate, narrow, widen
+from budgetc_targets.kernels.writer import Value, Writer, integer, splat
+from budgetc_targets.task import Access, Task
+
+
+def powers(lanes: int) -> list[tuple[int, int]]:
+    """A lane count as powers of two: (first lane, lanes)."""
+    parts, first = [], 0
+    while lanes:
+        part = 1 << (lanes.bit_length() - 1)
+        parts.append((first, part))
+        first, lanes = first + part, lanes - part
+    return parts
+
+
+class Epilogue:
+    """Declares the operand pointers and the output, and stores vectors of results along one axis."""
+
+    def __init__(self, writer: Writer, task: Task, channel_axis: int) -> None:
+        self._writer = writer
+        self._task = task
+        self._axis = channel_axis
+        self._operands = [
+            writer.pointer(f"operand{i}", a.dtype, a.extent) for i, a in enumerate(task.operands)
+        ]
+        self._output = writer.pointer("y", task.output.dtype, task.output.extent)
+        self._used = sorted(set(references(task.expression)) - {ACCUMULATOR.index})
+
+    def store(self, acc: Value, place: int, index: Sequence[Value], lanes: int) -> None:
+        """Apply the expression to `lanes` accumulators from `place` and store them at `index`, running along the axis."""
+        accumulator = self._writer.load(acc, place, lanes)
+        self.store_value(accumulator, index, lanes)
+
+    def store_part(self, acc: Value, place: int, index: Sequence[Value], count: int) -> None:
+        """The same for a count of lanes that is no power of two; reads and writes nothing beyond it."""
+        for first, lanes in powers(count):
+            shifted = list(index)
+            shifted[self._axis] = index[self._axis] + first
+            self.store(acc, place + first, shifted, lanes)
+
+    def store_value(self, accumulator: Value | None, index: Sequence[Value], lanes: int) -> None:
+        """Apply the expression to a value in registers and store it."""
+
+        def operand(i: int) -> Value:
+            if i == ACCUMULATOR.index:
+                return accumulator
+            return self.fetch(i, index, lanes)
+
+        value = evaluate(self._task.expression, operand, lanes)
+        output = self._task.output
+        value = narrow(value, output.dtype, lanes)
+        at = offset(output, index)
+        self._writer.store(self._output, at, value, lanes)
+
+    def copy(self, index: Sequence[Value], lanes: int) -> None:
+        """Operand 0 to the output as it is, without widening."""
+        value = self._raw(0, index, lanes)
+        self._writer.store(self._output, offset(self._task.output, index), value, lanes)
+
+    def fetch(self, i: int, index: Sequence[Value], lanes: int) -> Value:
+        """Operand i at an index of the output, in its register type."""
+        return widen(self._raw(i, index, lanes), self._task.operands[i].dtype, lanes)
+
+    def _raw(self, i: int, index: Sequence[Value], lanes: int) -> Value:
+        access, buffer = self._task.operands[i], self._operands[i]
+        at = offset(access, index)
+        stride = access.strides[self._axis]
+        if lanes == 1:
+            return self._writer.load(buffer, at)
+        if stride == 0:
+            return splat(self._writer.load(buffer, at), lanes)
+        if stride == 1:
+            return self._writer.load(buffer, at, lanes)
+        gathered = [self._writer.load(buffer, at + lane * stride) for lane in range(lanes)]
+        return tirx.Shuffle(gathered, list(range(lanes)))
+
+
+def offset(access: Access, index: Sequence[Value]) -> Value:
+    """The element offset of an index; broadcast dimensions fall out."""
+    total: Value = integer(0)
+    for extent, stride, position in zip(access.shape, access.strides, index, strict=True):
+        if stride and extent > 1:
+            total = position * stride + total
+    return total

@@ -1,0 +1,131 @@
+"""Turn an expression into vector code over the lanes of one step of a kernel."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tvm import tirx
+
+from budgetc_targets.expression import Apply, Const, Expr, Ref
+from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal
+
+INTEGERS = {"uint8", "int8", "int16", "uint16", "int32", "bool"}
+
+
+def register_type(dtype: str) -> str:
+    """The type in which an element is held while it is computed with."""
+    return "int32" if dtype in INTEGERS else dtype
+
+
+def widen(value: Value, dtype: str, lanes: int) -> Value:
+    """An element as loaded, in its register type."""
+    register = register_type(dtype)
+    return value if register == dtype else cast(value, register, lanes)
+
+
+def narrow(value: Value, dtype: str, lanes: int) -> Value:
+    """A computed value in the type in which it is stored."""
+    return value if register_type(dtype) == dtype else cast(value, dtype, lanes)
+
+
+def _float_unary(name: str) -> Callable[..., Value]:
+    return lambda _lanes, a: getattr(tirx, name)(a)
+
+
+def _comparison(build: Callable[[Value, Value], Value]) -> Callable[..., Value]:
+    return lambda lanes, a, b: cast(build(a, b), "int32", lanes)
+
+
+def _is_float(value: Value) -> bool:
+    return str(value.dtype if hasattr(value, "dtype") else value.ty).startswith("float")
+
+
+def _element(value: Value) -> str:
+    return str(value.dtype if hasattr(value, "dtype") else value.ty).split("x")[0]
+
+
+def _select(lanes: int, condition: Value, yes: Value, no: Value) -> Value:
+    zero = literal(0, "int32", lanes)
+    return tirx.Select(tirx.NE(condition, zero), yes, no)
+
+
+def _divide(lanes: int, a: Value, b: Value) -> Value:
+    del lanes
+    return tirx.Div(a, b) if _is_float(a) else tirx.truncdiv(a, b)
+
+
+def _modulo(lanes: int, a: Value, b: Value) -> Value:
+    del lanes
+    return tirx.floormod(a, b)
+
+
+def _fma(lanes: int, a: Value, b: Value, c: Value) -> Value:
+    return intrinsic("llvm.fma", "float32", lanes, a, b, c)
+
+
+def _erf(lanes: int, a: Value) -> Value:
+    # TVM has no vector erf; Abramowitz and Stegun 7.1.26 is not accurate enough for 1e-6, so each lane calls libm.
+    if lanes == 1:
+        return tirx.erf(a)
+    parts = [
+        tirx.erf(tirx.Shuffle([a], [lane])) for lane in range(lanes)
+    ]
+    return tirx.Shuffle(parts, list(range(lanes)))
+
+
+def _binary(build: Callable[[Value, Value], Value]) -> Callable[..., Value]:
+    return lambda _lanes, a, b: build(a, b)
+
+
+_BUILDERS: dict[str, Callable[..., Value]] = {
+    "to_float": lambda lanes, a: cast(a, "float32", lanes),
+    "to_int": lambda lanes, a: cast(a, "int32", lanes),
+    "round_int": lambda lanes, a: intrinsic("llvm.lrint", "int32", lanes, a),
+    "as_is": lambda _lanes, a: a,
+    "add": _binary(tirx.Add),
+    "sub": _binary(tirx.Sub),
+    "mul": _binary(tirx.Mul),
+    "div": _divide,
+    "mod": _modulo,
+    "min": _binary(tirx.Min),
+    "max": _binary(tirx.Max),
+    "fma": _fma,
+    "pow": lambda _lanes, a, b: tirx.pow(a, b),
+    "exp": _float_unary("exp"),
+    "log": _float_unary("log"),
+    "sqrt": _float_unary("sqrt"),
+    "rsqrt": lambda lanes, a: tirx.Div(literal(1.0, "float32", lanes), tirx.sqrt(a)),
+    "tanh": _float_unary("tanh"),
+    "erf": _erf,
+    "sin": _float_unary("sin"),
+    "cos": _float_unary("cos"),
+    "floor": _float_unary("floor"),
+    "ceil": _float_unary("ceil"),
+    "round": lambda lanes, a: intrinsic("llvm.rint", "float32", lanes, a),
+    "abs": lambda lanes, a: tirx.Max(a, tirx.Sub(literal(0, _element(a), lanes), a)),
+    "less": _comparison(tirx.LT),
+    "less_equal": _comparison(tirx.LE),
+    "equal": _comparison(tirx.EQ),
+    "not": lambda lanes, a: tirx.Sub(literal(1, "int32", lanes), a),
+    "and": lambda _lanes, a, b: tirx.Mul(a, b),
+    "or": lambda _lanes, a, b: tirx.Max(a, b),
+    "select": _select,
+}
+
+
+def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int) -> Value:
+    """Code for an expression. `operand(i)` gives operand i in its register type; equal subtrees are built once."""
+    built: dict[Expr, Any] = {}
+
+    def build(node: Expr) -> Value:
+        if node not in built:
+            if isinstance(node, Ref):
+                built[node] = operand(node.index)
+            elif isinstance(node, Const):
+                built[node] = literal(node.value, node.dtype, lanes)
+            else:
+                assert isinstance(node, Apply)
+                built[node] = partial(_BUILDERS[node.fn], lanes)(*map(build, node.args))
+        return built[node]
+
+    return build(expression)

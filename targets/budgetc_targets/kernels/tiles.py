@@ -1,0 +1,83 @@
+"""Register tiles: which shapes fit the register file, and what a row costs when it is covered by them.
+
+A tile is `pixels` x `vectors` accumulators. The model counts issue slots: a tile of p pixels and v vectors takes, per
+reduction step, p * v dot products, p broadcasts and v weight loads; it picks the default and prunes the space before
+anything is measured.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from budgetc_targets.contract import Point
+
+
+@dataclass(frozen=True)
+class TileCost:
+    """What the inner loop of a kernel takes from the machine, in issue slots and registers."""
+
+    dot: float = 1.0
+    per_pixel: float = 1.0
+    per_vector: float = 1.0
+    spare_registers: int = 2
+    latency: int = 8  # accumulators needed to keep two pipes of four cycles busy
+
+
+COSTS = {
+    "float": TileCost(dot=1.0, per_pixel=0.5, per_vector=0.5, spare_registers=1),
+    "vpdpbusd": TileCost(dot=1.0, per_pixel=0.5, per_vector=0.5, spare_registers=1),
+    "maddubs": TileCost(dot=3.0, per_pixel=0.5, per_vector=0.5, spare_registers=3, latency=4),
+    "maddwd": TileCost(dot=4.0, per_pixel=2.5, per_vector=3.5, spare_registers=6, latency=4),
+    "sdot": TileCost(dot=1.0, per_pixel=1.5, per_vector=0.5, spare_registers=2),
+    "widening": TileCost(dot=8.0, per_pixel=1.5, per_vector=0.5, spare_registers=6, latency=4),
+}
+
+
+def point(**knobs: int) -> Point:
+    """A point of a space from its knobs."""
+    return tuple(sorted(knobs.items()))
+
+
+def knob(chosen: Point, name: str) -> int:
+    """The value of one knob."""
+    return dict(chosen)[name]
+
+
+def split_row(width: int, pixels: int) -> list[tuple[int, int, int]]:
+    """Cover a row: (first pixel, number of tiles, pixels of a tile), the remainder as a tile of its own."""
+    whole, rest = divmod(width, pixels)
+    parts = [(0, whole, pixels)] if whole else []
+    return parts + ([(whole * pixels, 1, rest)] if rest else [])
+
+
+def _row_cost(width: int, pixels: int, vectors: int, cost: TileCost) -> float:
+    total = 0.0
+    for _, count, p in split_row(width, pixels):
+        slots = p * vectors * cost.dot + p * cost.per_pixel + vectors * cost.per_vector
+        starved = max(1.0, cost.latency / (p * vectors))
+        total += count * slots * starved
+    return total
+
+
+def _divisors(n: int) -> Iterator[int]:
+    return (d for d in range(1, n + 1) if n % d == 0)
+
+
+def rank_tiles(
+    width: int, blocks: int, registers: int, cost: TileCost, most: int = 12
+) -> Sequence[Point]:
+    """Tiles for rows of `width` pixels and `blocks` vectors of channels, the cheapest first.
+
+    Vectors divide the number of blocks, so that no block is a special case; ties go to the smaller code.
+    """
+    ranked: list[tuple[float, int, Point]] = []
+    for vectors in _divisors(blocks):
+        for pixels in range(1, min(width, 14) + 1):
+            if pixels * vectors + vectors + cost.spare_registers > registers:
+                continue
+            price = _row_cost(width, pixels, vectors, cost) * (blocks // vectors)
+            ranked.append((price, pixels * vectors, point(pixels=pixels, vectors=vectors)))
+    if not ranked:
+        return [point(pixels=1, vectors=1)]
+    ranked.sort()
+    best = ranked[0][0]
+    return [p for price, _, p in ranked[:most] if price <= 1.6 * best]

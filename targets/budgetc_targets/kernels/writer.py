@@ -1,0 +1,149 @@
+"""A writer for explicit vector code in TVM's tensor IR: raw pointers in, statements in order, a plain C function out.
+
+No schedule is involved and no packed call: parameters are pointers from the start, so LLVM sees
+`void kernel(ptr noalias x, ...)`. Accumulators are local buffers with constant indices, which LLVM keeps in registers.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tvm import tirx
+from tvm.ir import PointerType, PrimType
+
+Value = Any
+Index = Any
+
+
+def lanes_type(dtype: str, lanes: int) -> str:
+    """The TIR name of a vector type; one lane is the scalar."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def integer(value: int) -> Value:
+    """An s32 literal."""
+    return tirx.IntImm("int32", value)
+
+
+def literal(value: float, dtype: str, lanes: int = 1) -> Value:
+    """A literal, broadcast to all lanes."""
+    scalar = (
+        tirx.FloatImm(dtype, float(value))
+        if dtype.startswith("float")
+        else tirx.IntImm(dtype, int(value))
+    )
+    return scalar if lanes == 1 else tirx.Broadcast(scalar, integer(lanes))
+
+
+def splat(value: Value, lanes: int) -> Value:
+    """A scalar in every lane."""
+    return value if lanes == 1 else tirx.Broadcast(value, integer(lanes))
+
+
+def cast(value: Value, dtype: str, lanes: int) -> Value:
+    """A conversion of every lane."""
+    return tirx.Cast(lanes_type(dtype, lanes), value)
+
+
+def reinterpret(value: Value, dtype: str, lanes: int) -> Value:
+    """The same bits as another vector type."""
+    return tirx.reinterpret(lanes_type(dtype, lanes), value)
+
+
+def intrinsic(name: str, dtype: str, lanes: int, *arguments: Value) -> Value:
+    """A pure LLVM intrinsic."""
+    return tirx.call_llvm_pure_intrin(lanes_type(dtype, lanes), name, *arguments)
+
+
+def _position(index: Index, lanes: int) -> list[Value]:
+    base = integer(index) if isinstance(index, int) else index
+    return [base if lanes == 1 else tirx.Ramp(base, integer(1), integer(lanes))]
+
+
+class Writer:
+    """Collects the statements of one kernel."""
+
+    def __init__(self, name: str, *, may_alias: bool = False) -> None:
+        self._name = name
+        self._may_alias = may_alias
+        self._parameters: list[Value] = []
+        self._declarations: list[Value] = []
+        self._blocks: list[list[Value]] = [[]]
+
+    def pointer(self, name: str, dtype: str, extent: int) -> Value:
+        """A pointer parameter to `extent` elements, as a flat buffer."""
+        variable = tirx.Var(name, PointerType(PrimType(dtype)))
+        buffer = tirx.decl_buffer((max(extent, 1),), dtype, f"{name}_buffer")
+        self._parameters.append(variable)
+        self._declarations.append(tirx.DeclBuffer(buffer, data=variable))
+        return buffer
+
+    def scalar(self, name: str) -> Value:
+        """An int32 parameter."""
+        variable = tirx.Var(name, "int32")
+        self._parameters.append(variable)
+        return variable
+
+    def local(self, name: str, dtype: str, extent: int) -> Value:
+        """A small buffer on the stack; with constant indices it lives in registers."""
+        buffer = tirx.decl_buffer((extent,), dtype, name, scope="local")
+        self._declarations.append(tirx.AllocBuffer(buffer))
+        return buffer
+
+    @contextmanager
+    def loop(
+        self, name: str, extent: int | Value, begin: int | Value = 0, *, unroll: bool = False
+    ) -> Iterator[Value]:
+        """A loop over [begin, begin + extent); a single iteration leaves no loop behind."""
+        if isinstance(extent, int) and extent == 1:
+            yield integer(begin) if isinstance(begin, int) else begin
+            return
+        variable = tirx.Var(name, "int32")
+        self._blocks.append([])
+        yield variable
+        body = self._blocks.pop()
+        kind = tirx.ForKind.UNROLLED if unroll else tirx.ForKind.SERIAL
+        first = integer(begin) if isinstance(begin, int) else begin
+        count = integer(extent) if isinstance(extent, int) else extent
+        if body:
+            self._emit(tirx.For(variable, first, count, kind, _sequence(body)))
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """Statements that run only where a condition holds."""
+        self._blocks.append([])
+        yield
+        body = self._blocks.pop()
+        self._emit(tirx.IfThenElse(condition, _sequence(body), None))
+
+    def let(self, name: str, value: Value) -> Value:
+        """A value computed once, here."""
+        variable = tirx.Var(name, value.dtype if hasattr(value, "dtype") else value.ty)
+        self._emit(tirx.Bind(variable, value))
+        return variable
+
+    def load(self, buffer: Value, index: Index, lanes: int = 1) -> Value:
+        """Consecutive elements as a vector."""
+        return tirx.BufferLoad(buffer, _position(index, lanes))
+
+    def store(self, buffer: Value, index: Index, value: Value, lanes: int = 1) -> None:
+        """Write a vector to consecutive elements."""
+        self._emit(tirx.BufferStore(buffer, value, _position(index, lanes)))
+
+    def finish(self) -> Value:
+        """The function."""
+        body = _sequence(self._declarations + self._blocks[0])
+        return tirx.PrimFunc(self._parameters, body).with_attrs(
+            {
+                "global_symbol": self._name,
+                "calling_conv": 0,
+                "tirx.noalias": not self._may_alias,
+            }
+        )
+
+    def _emit(self, statement: Value) -> None:
+        self._blocks[-1].append(statement)
+
+
+def _sequence(statements: list[Value]) -> Value:
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)

@@ -1,0 +1,59 @@
+"""A task: one kernel's work, complete and hashable, with every shape, stride and constant count fixed."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from budgetc_targets.expression import Expr
+
+Attribute = int | float | str | bool | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a kernel reaches a tensor: element strides from the pointer it is given. A stride of 0 broadcasts."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.shape) == len(self.strides), "BUG: a stride per dimension"
+
+    @property
+    def extent(self) -> int:
+        """Number of elements from the first to the last one reached, both included."""
+        return 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True) if s > 0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kernel's work.
+
+    `inputs` are what the kernel family itself reads (activations); `operands` are the side inputs of the expression, in
+    the output's index space (activations or constants, a stride of 0 where they broadcast). The C function takes the
+    pointers of `inputs`, then the constants that the family packs, then `operands`, then the output, and with
+    `parallel` a trailing range of tasks.
+    """
+
+    kind: str
+    inputs: tuple[Access, ...]
+    output: Access
+    expression: Expr
+    operands: tuple[Access, ...] = ()
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+    may_alias: bool = False
+    parallel: bool = False
+
+    def attribute(self, name: str) -> Any:
+        """An attribute's value.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return dict(self.attributes)[name]
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that name this work; equal tasks share one kernel."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
