@@ -1,0 +1,190 @@
+"""The whole of lowering: an ONNX model and a capability sheet in, one object file, a weights blob and a call list out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from budgetc_specs.capability import Capability
+from budgetc_targets.contract import Family, Point, Target
+from budgetc_targets.task import Task
+
+from budgetc.lower.arena import Life, Plan, plan
+from budgetc.lower.foreign import ForeignCompiler
+from budgetc.lower.fusion import fuse
+from budgetc.lower.graph import Array, Graph
+from budgetc.lower.importer import import_model
+from budgetc.lower.integer import form_integer_operations
+from budgetc.lower.lowered import Call, Lowered, Pointer, Port
+from budgetc.lower.permute import permute_flattened_weights
+from budgetc.lower.selection import select
+from budgetc.lower.steps import Argument, Step, Stepper
+
+WEIGHT_ALIGNMENT = 64
+WEIGHT_SLACK = 64  # a vector load of the last constant may pass its end
+
+Chooser = Callable[[Family, Task, Mapping[str, Array]], Point]
+
+
+@dataclass(frozen=True)
+class Code:
+    """What lowering made: the call list, the weights and the TIR functions behind the object file."""
+
+    lowered: Lowered
+    weights: bytes
+    functions: Sequence[object]
+
+
+def default_point(capability: Capability) -> Chooser:
+    """Every kernel at the first point of its space."""
+    return lambda family, task, _constants: family.space(task, capability)[0]
+
+
+def prepare(data: bytes) -> Graph:
+    """The graph of a model after integer formation, selection and fusion: one operation per kernel."""
+    graph = import_model(data)
+    form_integer_operations(graph)
+    select(graph)
+    permute_flattened_weights(graph)
+    graph.remove_dead()
+    fuse(graph)
+    return graph
+
+
+def lower(
+    data: bytes, target: Target, capability: Capability, choose: Chooser | None = None
+) -> Code:
+    """Lower a self-contained model with static shapes. Imports tvm.
+
+    Raises:
+        ModelError: an operator that neither our kernels nor TVM's importer take.
+    """
+    graph = prepare(data)
+    stepper = Stepper(graph, capability, target.families())
+    stepper.run()
+    return _Assembler(graph, stepper, capability, choose or default_point(capability)).assemble()
+
+
+def write(code: Code, target: Target, capability: Capability, folder: Path) -> Path:
+    """Emit the object file and the weights blob into a folder."""
+    path = folder / "kernels.o"
+    target.emit_object(code.functions, capability, path)
+    (folder / "weights.bin").write_bytes(code.weights)
+    return path
+
+
+class _Assembler:
+    def __init__(
+        self, graph: Graph, stepper: Stepper, capability: Capability, choose: Chooser
+    ) -> None:
+        self.graph, self.stepper, self.capability, self.choose = graph, stepper, capability, choose
+        self.blob = bytearray()
+        self.constant_offsets: dict[bytes, int] = {}
+        self.functions: list[object] = []
+        self.kernels: dict[tuple[str, Point], tuple[str, int]] = {}
+        self.calls: list[tuple[Step, str, int, list[Argument | int]]] = []
+        self.foreign = ForeignCompiler(graph, capability)
+
+    def assemble(self) -> Code:
+        for step in self.stepper.steps:
+            if step.foreign:
+                self._foreign(step)
+            else:
+                self._kernel(step)
+        arena = self._plan()
+        calls = tuple(self._call(call, arena) for call in self.calls)
+        self.blob += bytes(WEIGHT_SLACK if self.blob else 0)
+        lowered = Lowered(
+            inputs=tuple(self._port(n) for n in self.graph.inputs),
+            outputs=tuple(self._port(n) for n in self.graph.outputs),
+            calls=calls,
+            arena_bytes=arena.size,
+            arena_lower_bound=arena.lower_bound,
+            weight_bytes=len(self.blob),
+        )
+        return Code(lowered, bytes(self.blob), self.functions)
+
+    def _port(self, name: str) -> Port:
+        value = self.graph.values[name]
+        return Port(name, value.dtype, value.shape)
+
+    def _constant(self, array: Array) -> int:
+        """The offset of a constant in the blob; equal ones are stored once."""
+        data = np.ascontiguousarray(array).tobytes()
+        if data not in self.constant_offsets:
+            self.blob += bytes(-len(self.blob) % WEIGHT_ALIGNMENT)
+            self.constant_offsets[data] = len(self.blob)
+            self.blob += data
+        return self.constant_offsets[data]
+
+    def _kernel(self, step: Step) -> None:
+        assert step.task
+        assert step.family
+        constants = step.constants or {}
+        point = self.choose(step.family, step.task, constants)
+        key = (step.task.digest, point)
+        if key not in self.kernels:
+            name = f"{step.task.kind.replace('-', '_')}_{len(self.kernels)}"
+            kernel = step.family.build(step.task, self.capability, point, name)
+            self.functions.append(kernel.function)
+            self.kernels[key] = (name, kernel.tasks)
+        name, tasks = self.kernels[key]
+        packed = step.family.pack(step.task, self.capability, point, constants)
+        arguments: list[Argument | int] = [*step.inputs]
+        arguments += [self._constant(array) for array in packed]
+        arguments += [*step.operands, *step.outputs]
+        self.calls.append((step, name, tasks, arguments))
+
+    def _foreign(self, step: Step) -> None:
+        assert step.foreign
+        for call in self.foreign.compile(step.foreign):
+            if call.function is not None:
+                self.functions.append(call.function)
+            arguments: list[Argument | int] = []
+            for argument in call.arguments:
+                if argument.constant is not None:
+                    arguments.append(self._constant(argument.constant))
+                elif argument.scratch is not None:
+                    self.stepper.storages[argument.scratch.name] = argument.scratch
+                    arguments.append(Argument(argument.scratch.name, 0))
+                else:
+                    ports = step.inputs if argument.role == "input" else step.outputs
+                    arguments.append(ports[argument.index])
+            self.calls.append((step, call.name, 0, arguments))
+
+    def _touched(self, arguments: Sequence[Argument | int]) -> set[str]:
+        named = {a.storage for a in arguments if isinstance(a, Argument)}
+        return {n for n in named if self.stepper.storages[n].region == "arena"}
+
+    def _plan(self) -> Plan:
+        lives: dict[str, Life] = {}
+        for moment, (_, _, _, arguments) in enumerate(self.calls):
+            for name in self._touched(arguments):
+                first = lives[name].first if name in lives else moment
+                lives[name] = Life(self.stepper.storages[name].size, first, moment)
+        return plan(lives)
+
+    def _call(self, call: tuple[Step, str, int, list[Argument | int]], arena: Plan) -> Call:
+        step, kernel, tasks, arguments = call
+        base = arena.offsets.get(step.outputs[0].storage, 0)
+        return Call(
+            kernel=kernel,
+            arguments=tuple(self._pointer(a, arena) for a in arguments),
+            label=step.label,
+            fills=tuple(
+                type(f)(f.offset + base, f.rows, f.width, f.stride, f.value) for f in step.fills
+            ),
+            tasks=tasks,
+            macs=step.macs,
+        )
+
+    def _pointer(self, argument: Argument | int, arena: Plan) -> Pointer:
+        if isinstance(argument, int):
+            return Pointer("weights", argument)
+        storage = self.stepper.storages[argument.storage]
+        if storage.region == "arena":
+            return Pointer("arena", arena.offsets[storage.name] + argument.offset)
+        if storage.region == "weights":
+            at = self._constant(self.graph.constants[storage.name])
+            return Pointer("weights", at + argument.offset)
+        return Pointer(storage.region, argument.offset, storage.index)

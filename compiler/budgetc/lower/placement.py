@@ -1,0 +1,180 @@
+"""Where values lie: storages, and placements as strides over them. A layout is nothing but an order of strides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from budgetc.lower.lowered import Fill, Region
+
+Border = tuple[tuple[int, int], ...]
+"""Extra elements before and after a tensor along each dimension."""
+
+
+@dataclass(frozen=True)
+class Want:
+    """How the readers of a value would like it: memory order of its dimensions, outermost first, and a border."""
+
+    order: tuple[int, ...]
+    border: Border
+    fill: int = 0
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A stretch of memory of one region; `index` is the port of an input or output."""
+
+    name: str
+    region: Region
+    size: int  # bytes
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A value within a storage. Offsets and strides are in elements; `border` is what may be read around it."""
+
+    storage: str
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+    border: Border = ()
+    fill: int = 0
+
+    @property
+    def item(self) -> int:
+        """Bytes of an element."""
+        return np.dtype(self.dtype).itemsize
+
+    def margin(self, dimension: int) -> tuple[int, int]:
+        """The border along a dimension."""
+        return self.border[dimension] if self.border else (0, 0)
+
+    def dense(self) -> bool:
+        """Whether the elements lie in row-major order without gaps."""
+        expected = 1
+        for extent, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if extent > 1 and stride != expected:
+                return False
+            expected *= extent
+        return True
+
+    def memory_order(self) -> tuple[int, ...]:
+        """Dimensions by stride, outermost first; dimensions of one element keep their place."""
+        order = sorted(
+            (d for d, n in enumerate(self.shape) if n > 1), key=lambda d: -self.strides[d]
+        )
+        for d, n in enumerate(self.shape):
+            if n == 1:
+                order.insert(d, d)
+        return tuple(order)
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """Element strides of a dense tensor."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """The memory order in which dimension 1 is innermost."""
+    return (0, *range(2, rank), 1) if rank > 2 else tuple(range(rank))
+
+
+def place(name: str, dtype: str, shape: Sequence[int], want: Want) -> tuple[Placement, int]:
+    """Lay a value out as wanted; also the bytes it takes."""
+    border = want.border or tuple((0, 0) for _ in shape)
+    strides, step = [0] * len(shape), 1
+    for d in reversed(want.order):
+        strides[d] = step
+        step *= shape[d] + sum(border[d])
+    offset = sum(low * s for (low, _), s in zip(border, strides, strict=True))
+    placed = Placement(name, dtype, tuple(shape), tuple(strides), offset, border, want.fill)
+    return placed, step * placed.item
+
+
+def fills(placed: Placement, order: Sequence[int]) -> tuple[Fill, ...]:
+    """The border as runs of bytes to set, neighbouring runs of one pattern together."""
+    if not any(sum(b) for b in placed.border):
+        return ()
+    inner = [d for d in order if sum(placed.border[d])]
+    outer = list(order[: order.index(inner[-1]) + 1])
+    unit = placed.item
+    for d in order[len(outer) :]:
+        unit *= placed.shape[d]
+    inside = np.zeros([placed.shape[d] + sum(placed.border[d]) for d in outer], bool)
+    inside[tuple(slice(placed.border[d][0], placed.border[d][0] + placed.shape[d]) for d in outer)] = (
+        True
+    )
+    edge = np.flatnonzero(np.diff(np.concatenate([[True], inside.reshape(-1), [True]])))
+    runs = [(int(a) * unit, int(b - a) * unit) for a, b in zip(edge[::2], edge[1::2], strict=True)]
+    grouped: list[Fill] = []
+    for at, width in runs:
+        last = grouped[-1] if grouped else None
+        if last and last.width == width and (
+            last.rows == 1 or at == last.offset + last.rows * last.stride
+        ):
+            stride = at - last.offset if last.rows == 1 else last.stride
+            grouped[-1] = replace(last, rows=last.rows + 1, stride=stride)
+        else:
+            grouped.append(Fill(at, 1, width, width, placed.fill))
+    return tuple(grouped)
+
+
+def view(placed: Placement, shape: tuple[int, ...], how: Mapping[str, Any]) -> Placement | None:
+    """The same elements seen as another tensor, or None where no strides can say it."""
+    if how["view"] == "transpose":
+        perm = how["perm"] or tuple(reversed(range(len(placed.shape))))
+        border = tuple(placed.margin(d) for d in perm)
+        strides = tuple(placed.strides[d] for d in perm)
+        return replace(placed, shape=shape, strides=strides, border=border)
+    if how["view"] == "slice":
+        offset, strides = placed.offset, []
+        for (start, step), stride in zip(how["ranges"], placed.strides, strict=True):
+            offset += start * stride
+            strides.append(step * stride)
+        if any(s < 0 for s in strides):
+            return None
+        return replace(placed, shape=shape, strides=tuple(strides), offset=offset, border=())
+    if how["view"] == "expand":
+        lead = len(shape) - len(placed.shape)
+        strides = [0] * lead + [
+            s if n == m else 0
+            for n, m, s in zip(placed.shape, shape[lead:], placed.strides, strict=True)
+        ]
+        return replace(placed, shape=shape, strides=tuple(strides), border=())
+    return _reshape(placed, shape)
+
+
+def _reshape(placed: Placement, shape: tuple[int, ...]) -> Placement | None:
+    """Split and merge dimensions where the memory between them has no gaps."""
+    old = [(n, s) for n, s in zip(placed.shape, placed.strides, strict=True) if n > 1]
+    strides: list[int] = []
+    extents = list(shape)
+    position = 0
+    pending: list[tuple[int, int]] = []  # merged old dimensions not yet split up
+    for extent in extents:
+        if extent == 1:
+            strides.append(0)
+            continue
+        if not pending:
+            if position == len(old):
+                return None
+            pending = [old[position]]
+            position += 1
+        size, stride = pending[0]
+        while size % extent or size < extent:
+            if position == len(old) or stride != old[position][0] * old[position][1]:
+                return None
+            size, stride = size * old[position][0], old[position][1]
+            position += 1
+        strides.append(stride * (size // extent))
+        pending = [(size // extent, stride)] if size > extent else []
+    if pending or position != len(old):
+        return None
+    return replace(placed, shape=shape, strides=tuple(strides), border=())
