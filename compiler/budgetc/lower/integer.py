@@ -67,7 +67,38 @@ def dequantise(integer: Expr, quantisation: Quantisation) -> Expr:
 
 def form_integer_operations(graph: Graph) -> None:
     """Rewrite the graph in place; afterwards no DequantizeLinear of a constant feeds a convolution or a product."""
+    quantise_before_moving(graph)
     _Former(graph).run()
+
+
+def quantise_before_moving(graph: Graph) -> None:
+    """Q(MaxPool(x)) is MaxPool(Q(x)), for Q is monotonic; so too for what only moves elements.
+
+    The kernel before the QuantizeLinear then stores a quarter of the bytes.
+    """
+    moved = True
+    while moved:
+        moved = False
+        producers, uses = graph.producers(), graph.uses()
+        for position, op in enumerate(graph.operations):
+            inner = producers.get(op.inputs[0]) if op.kind == "QuantizeLinear" else None
+            if inner is None or inner.kind not in MOVES or uses[inner.outputs[0]] != 1:
+                continue
+            source = producers.get(inner.inputs[0])
+            if len(inner.outputs) != 1 or (source and source.kind == "DequantizeLinear"):
+                continue
+            before = graph.values[inner.inputs[0]].shape
+            dtype = graph.values[op.output].dtype
+            early = graph.add_value(f"{op.output}.early", before, dtype)
+            at = graph.operations.index(inner)
+            graph.operations[position] = replace(
+                inner, inputs=(early, *inner.inputs[1:]), outputs=op.outputs
+            )
+            graph.operations[at] = replace(
+                op, inputs=(inner.inputs[0], *op.inputs[1:]), outputs=(early,)
+            )
+            moved = True
+            break
 
 
 class _Former:

@@ -1,1 +1,1 @@
-"""."""
+"""Static integer quantisation in QDQ form."""

@@ -278,5 +278,5 @@ class _Builder:
                 if self.dot:
                     value = self.dot.accumulate(acc, x, loaded[v])
                 else:
-                    value = intrinsic("llvm.fma", "float32", lanes, x, loaded[v], acc)
+                    value = intrinsic("llvm.fmuladd", "float32", lanes, x, loaded[v], acc)
                 w.store(self.acc, place, value, lanes)

@@ -159,7 +159,7 @@ class _Builder:
                     at = origin + (a * dh * x.strides[2] + (p * sw + b * dw) * x.strides[3])
                     value = w.load(self.x, at, lanes)
                     acc = w.load(self.acc, p * lanes, lanes)
-                    result = intrinsic("llvm.fma", "float32", lanes, value, weight, acc)
+                    result = intrinsic("llvm.fmuladd", "float32", lanes, value, weight, acc)
                     w.store(self.acc, p * lanes, result, lanes)
 
     def _integer_taps(self, origin, channel, pixels: int) -> None:  # type: ignore[no-untyped-def]

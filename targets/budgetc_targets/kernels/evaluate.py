@@ -60,7 +60,7 @@ def _modulo(lanes: int, a: Value, b: Value) -> Value:
 
 
 def _fma(lanes: int, a: Value, b: Value, c: Value) -> Value:
-    return intrinsic("llvm.fma", "float32", lanes, a, b, c)
+    return intrinsic("llvm.fmuladd", "float32", lanes, a, b, c)
 
 
 def _erf(lanes: int, a: Value) -> Value:

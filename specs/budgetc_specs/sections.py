@@ -1,0 +1,158 @@
+"""The sections of a spec: inputs, data, quality, targets, search and output."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic.config import JsonDict
+
+from budgetc_specs.budgets import Budgets
+from budgetc_specs.errors import Refusal
+from budgetc_specs.fields import Matching, NotYet, Seconds, one_of
+from budgetc_specs.files import Archive
+from budgetc_specs.naming import IDENTIFIER, check_c_identifier
+from budgetc_specs.section import Section
+
+
+def _one_shape(value: Any) -> Any:
+    if isinstance(value, list | tuple) and any(isinstance(each, list | tuple) for each in value):
+        raise Refusal("several shapes of one input are not supported yet", "give one shape.")
+    return value
+
+
+Dimension = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+Shape = Annotated[tuple[Dimension, ...], BeforeValidator(_one_shape)]
+
+Metric = Annotated[
+    str,
+    Matching(
+        r"[a-z][a-z0-9_-]*|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+        "a metric",
+        'name an installed metric, such as "top1", or a function, such as "mymetrics:f1".',
+    ),
+]
+Kind = Annotated[
+    str,
+    Matching(r"[a-z0-9][a-z0-9_-]{0,63}", "a target kind", "`budgetc targets` lists the kinds."),
+]
+# No leading dash: the name ends up among the arguments of other programs.
+Cpu = Annotated[
+    str,
+    Matching(
+        r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}",
+        "a CPU",
+        'name one, such as "cortex-a72" or "x86-64-v3".',
+    ),
+]
+OutputKind = Annotated[
+    Literal["shared", "static"],
+    one_of(
+        "shared",
+        "static",
+        later=("object", "source", "header", "firmware", "executable", "wheel", "wasm"),
+    ),
+]
+
+
+class InputSpec(Section):
+    """What the model leaves open about one of its inputs."""
+
+    shape: Shape = Field(description="The static shape, batch included, such as [1, 3, 224, 224]")
+    shapes: NotYet = Field(
+        default=None, description="Not supported yet: several shapes, each with its own entry point"
+    )
+
+
+class DataSpec(Section):
+    """The samples: .npz archives of one array per input, samples on axis 0, and `label`."""
+
+    calibration: Archive | None = Field(
+        default=None,
+        description="Samples that quantization takes its ranges from; labels are not used",
+    )
+    evaluation: Archive | None = Field(
+        default=None, description="Samples that quality is judged on; nothing is tuned on them"
+    )
+
+
+class QualitySpec(Section):
+    """How the quality of an answer is measured."""
+
+    metric: Metric = Field(
+        default="top1",
+        description="The metric: the name of an entry point in budgetc.metrics, or module:function",
+    )
+    slices: NotYet = Field(
+        default=None,
+        description="Not supported yet: groups of samples of which the worst must keep the budget",
+    )
+
+
+class TargetSpec(Section):
+    """A piece of hardware to compile for."""
+
+    kind: Kind = Field(
+        default="host",
+        description="The kind of hardware, one of `budgetc targets`; "
+        "only the target named host may leave it out",
+    )
+    cpu: Cpu | None = Field(
+        default=None, description="LLVM's name of the CPU; by default the kind's own choice"
+    )
+    threads: int = Field(
+        default=1, strict=True, ge=1, le=1024, description="Threads that one inference may use"
+    )
+    budgets: Budgets = Field(
+        default=Budgets(),
+        description="Budgets of this target; each replaces the spec's own of that name",
+    )
+    runner: NotYet = Field(
+        default=None, description="Not supported yet: how a device elsewhere is reached (rpc, ssh)"
+    )
+
+
+class SearchSpec(Section):
+    """How much effort goes into finding the artefact."""
+
+    trials: int = Field(
+        default=0,
+        strict=True,
+        ge=0,
+        le=1_000_000,
+        description="Schedules measured for each distinct kernel; 0 takes the default schedules",
+    )
+    time: Seconds = Field(
+        default=600.0,
+        gt=0,
+        allow_inf_nan=False,
+        json_schema_extra={"default": "10 min"},
+        description='Longest that the search may take, such as "10 min"',
+    )
+    seed: int = Field(
+        default=0,
+        strict=True,
+        ge=0,
+        le=2**32 - 1,
+        description="Seed of everything that is drawn at random",
+    )
+    executor: NotYet = Field(
+        default=None, description="Not supported yet: where trials run other than on this machine"
+    )
+
+
+def _derived(schema: JsonDict) -> None:
+    del schema["default"]
+    schema["pattern"] = f"^{IDENTIFIER.pattern}$"
+
+
+class OutputSpec(Section):
+    """What is written, and what it is called."""
+
+    name: Annotated[str, BeforeValidator(check_c_identifier)] = Field(
+        default="",
+        json_schema_extra=_derived,
+        description="Name of the library and prefix of its C API, a C identifier; "
+        "by default made of the model's file name",
+    )
+    kind: OutputKind = Field(
+        default="shared", description="A shared library (.so) or a static one (.a)"
+    )

@@ -1,0 +1,201 @@
+"""The spec: a model, its data, the budgets it must keep and the hardware it must keep them on."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from budgetc_specs.budgets import Budgets
+from budgetc_specs.errors import Refusal, quoted
+from budgetc_specs.fields import NotYet, one_of, read_passes
+from budgetc_specs.files import File
+from budgetc_specs.naming import TARGET_NAME, c_identifier
+from budgetc_specs.recipe import Recipe
+from budgetc_specs.section import Found, Section, refused
+from budgetc_specs.sections import (
+    DataSpec,
+    InputSpec,
+    OutputSpec,
+    QualitySpec,
+    SearchSpec,
+    TargetSpec,
+)
+
+__all__ = [
+    "DataSpec",
+    "InputSpec",
+    "OutputSpec",
+    "QualitySpec",
+    "SearchSpec",
+    "Spec",
+    "Strategy",
+    "TargetSpec",
+]
+
+
+def _version(value: Any) -> Any:
+    if value != 1 or isinstance(value, bool):
+        hint = 'write "budgetc: 1", or install the budgetc that knows this version.'
+        raise Refusal(f"{quoted(value)} is no version of the spec that this budgetc reads", hint)
+    return 1
+
+
+Strategy = Annotated[
+    Literal["shrink"], one_of("shrink", later=("shrink-improve", "grow-improve-shrink"))
+]
+Passes = Annotated[
+    Literal["auto"] | Recipe,
+    PlainValidator(read_passes),
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class Spec(Section):
+    """Everything that a user declares; the same in a file and in Python.
+
+    Relative paths of a spec that is built in Python are taken from the working directory.
+
+    Raises:
+        pydantic.ValidationError: with every finding at once, in words.
+    """
+
+    budgetc: Annotated[Literal[1], BeforeValidator(_version)] = Field(
+        default=1, description="Version of the spec's grammar"
+    )
+    model: File = Field(description="The ONNX model, relative to the spec's folder")
+    inputs: Mapping[str, InputSpec] = Field(
+        default={},
+        description="Shapes of the model's inputs by name, where the model leaves a dimension free",
+    )
+    data: DataSpec = Field(
+        default=DataSpec(), description="Samples to calibrate on and to evaluate on"
+    )
+    quality: QualitySpec = Field(default=QualitySpec(), description="How quality is measured")
+    budgets: Budgets = Field(
+        default=Budgets(), description="What the artefact must keep, all of it at once"
+    )
+    targets: Mapping[str, TargetSpec] = Field(
+        default={"host": TargetSpec()},
+        json_schema_extra={
+            "minProperties": 1,
+            "propertyNames": {"pattern": f"^{TARGET_NAME.pattern}$"},
+        },
+        description="Hardware to compile for, by names of your choice",
+    )
+    strategy: Strategy = Field(
+        default="shrink", description="shrink: make the model smaller by passes, without learning"
+    )
+    passes: Passes = Field(
+        default="auto",
+        description="auto: chosen to meet the budgets; "
+        "or the recipe to use, as one text or as a list of steps",
+    )
+    search: SearchSpec = Field(
+        default=SearchSpec(), description="How much effort goes into the search"
+    )
+    output: OutputSpec = Field(
+        default=OutputSpec(), description="What is written, and what it is called"
+    )
+    objective: NotYet = Field(
+        default=None,
+        description="Not supported yet: what to optimise among the points that keep all budgets",
+    )
+
+    def budgets_for(self, target: str) -> Budgets:
+        """The budgets of a target: its own over the spec's.
+
+        Raises:
+            KeyError: the spec has no target of that name.
+        """
+        return self.budgets.overridden_by(self.targets[target].budgets)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_output(cls, value: Any) -> Any:
+        """Take the output's name from the model's file where the spec gives none."""
+        if not isinstance(value, Mapping):
+            return value
+        model, output = value.get("model"), value.get("output")
+        named = _given(output, "name") is not None
+        if isinstance(output, OutputSpec):
+            output = output.model_dump(exclude={"name"})
+        if named or not isinstance(model, str | Path) or not isinstance(output, Mapping | None):
+            return value
+        return {**value, "output": {**(output or {}), "name": c_identifier(Path(model).stem)}}
+
+    @field_validator("budgets", mode="wrap")
+    @classmethod
+    def _quality_has_data(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        return _with("budgets", _unjudged(value, info, ()), value, handler)
+
+    @field_validator("targets", mode="wrap")
+    @classmethod
+    def _targets_are_whole(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        found: Found = []
+        if isinstance(value, Mapping):
+            if not value:
+                found.append(((), Refusal("no target", 'write "targets: {host: {}}".'), value))
+            for name, target in value.items():
+                found += _nameless(str(name), target)
+                found += _unjudged(_given(target, "budgets"), info, (str(name), "budgets"))
+        return _with("targets", found, value, handler)
+
+
+def _given(section: Any, field: str) -> Any:
+    """What was written for a field, in a section that may not have been validated yet."""
+    if isinstance(section, Section):
+        return getattr(section, field) if field in section.model_fields_set else None
+    return section.get(field) if isinstance(section, Mapping) else None
+
+
+def _nameless(name: str, target: Any) -> Found:
+    """A target whose name or kind is wrong or missing."""
+    if not TARGET_NAME.fullmatch(name):
+        hint = "use lower-case letters, digits, - and _; it becomes a folder's name."
+        return [((name,), Refusal(f"{quoted(name)} is not a target name", hint, at_key=True), name)]
+    if name != "host" and _given(target, "kind") is None:
+        hint = 'say what it is, such as "kind: aarch64"; `budgetc targets` lists the kinds.'
+        return [((name, "kind"), Refusal('"kind" is missing', hint, at_key=True), target)]
+    return []
+
+
+def _unjudged(budgets: Any, info: ValidationInfo, loc: tuple[str, ...]) -> Found:
+    """A quality budget that no evaluation data can judge."""
+    quality, data = _given(budgets, "quality"), info.data.get("data")
+    if quality is None or data is None or data.evaluation is not None:
+        return []
+    hint = 'name labelled samples, "data: {evaluation: eval.npz}", or remove the budget.'
+    refusal = Refusal("a quality budget needs evaluation data", hint)
+    return [((*loc, "quality"), refusal, quality)]
+
+
+def _with(field: str, found: Found, value: Any, handler: Callable[[Any], Any]) -> Any:
+    """The validated value; what was found beforehand is raised with what pydantic finds."""
+    try:
+        valid = handler(value)
+    except ValidationError as error:
+        if not found:
+            raise
+        for each in error.errors():
+            refusal = each.get("ctx", {}).get("error") or Refusal(each["msg"])
+            found.append((each["loc"], refusal, each["input"]))
+    if found:
+        raise refused(field, found)
+    return valid

@@ -1,0 +1,16 @@
+"""The kernel families that every CPU target offers, in the order in which they are asked."""
+
+from collections.abc import Sequence
+
+from budgetc_targets.contract import Family
+from budgetc_targets.kernels.convolution import Convolution
+from budgetc_targets.kernels.depthwise import Depthwise
+from budgetc_targets.kernels.elementwise import Elementwise
+from budgetc_targets.kernels.pooling import Pooling
+from budgetc_targets.kernels.reduction import Reduction
+from budgetc_targets.kernels.softmax import Softmax
+
+
+def cpu_families() -> Sequence[Family]:
+    """One of each."""
+    return (Depthwise(), Convolution(), Pooling(), Elementwise(), Softmax(), Reduction())
