@@ -1,1 +1,28 @@
-"""."""
+"""A declarative model-optimisation compiler: makes a neural network fit a declared budget."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from budgetc_specs.spec import Spec
+
+    from budgetc.compile import compile  # noqa: A004
+    from budgetc.load import load
+
+__all__ = ["Spec", "compile", "load"]
+
+_HOMES = {
+    "Spec": "budgetc_specs.spec",
+    "compile": "budgetc.compile",
+    "load": "budgetc.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: a program that only loads an artefact imports nothing of the compiler."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'budgetc' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

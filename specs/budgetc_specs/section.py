@@ -66,12 +66,8 @@ class Section(BaseModel):
     @classmethod
     def _refusal(cls, error: Any) -> Refusal:
         """What pydantic found, in the words of a spec's author."""
-        loc, kind, value, context = (
-            error["loc"],
-            error["type"],
-            error["input"],
-            error.get("ctx", {}),
-        )
+        loc, kind, value = error["loc"], error["type"], error["input"]
+        context = error.get("ctx", {})
         if isinstance(context.get("error"), Refusal):
             return context["error"]  # type: ignore[no-any-return]
         fields = {

@@ -170,7 +170,8 @@ def _nameless(name: str, target: Any) -> Found:
     if not TARGET_NAME.fullmatch(name):
         hint = "use lower-case letters, digits, - and _; it becomes a folder's name."
         return [((name,), Refusal(f"{quoted(name)} is not a target name", hint, at_key=True), name)]
-    if name != "host" and _given(target, "kind") is None:
+    written = isinstance(target, Mapping | TargetSpec | None)
+    if written and name != "host" and _given(target, "kind") is None:
         hint = 'say what it is, such as "kind: aarch64"; `budgetc targets` lists the kinds.'
         return [((name, "kind"), Refusal('"kind" is missing', hint, at_key=True), target)]
     return []

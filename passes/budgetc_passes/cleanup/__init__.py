@@ -1,1 +1,1 @@
-"""."""
+"""Passes that take away what a graph computes for nothing."""

@@ -1,1 +1,1 @@
-"""."""
+"""Passes that draw neighbouring operators together."""

@@ -1,1 +1,1 @@
-"""."""
+"""Passes that take channels out of a model."""

@@ -1,0 +1,77 @@
+"""The folder that ships: library, header, optimised model and a manifest that says what they are and how they did."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.capability import Capability
+
+from budgetc.build import Built
+from budgetc.load import MANIFEST
+from budgetc.result import Trial, trial_json
+from budgetc.store import replace_folder_atomically, staging_folder
+
+TOOLS = ("budgetc", "apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "ziglang", "numpy")
+
+
+def write_artefact(
+    built: Built,
+    trial: Trial,
+    capability: Capability,
+    digests: Mapping[str, str],
+    destination: Path,
+) -> None:
+    """Put the artefact in the destination's place, all of it or nothing. The folder's lock must be held.
+
+    Args:
+        built: what was linked.
+        trial: the candidate it is, with its verdicts.
+        capability: the target's sheet.
+        digests: sha256 of what it was made from, by role.
+        destination: the folder to replace.
+
+    Raises:
+        SpecError: the destination holds something that is no artefact.
+    """
+    staging = staging_folder(destination)
+    try:
+        shutil.copyfile(built.library, staging / built.library.name)
+        (staging / built.library.name).chmod(0o755 if built.library.suffix == ".so" else 0o644)
+        shutil.copyfile(built.header, staging / built.header.name)
+        (staging / "optimised.onnx").write_bytes(built.optimised.model.data)
+        (staging / MANIFEST).write_text(
+            json.dumps(_manifest(built, trial, capability, digests, staging), indent=2) + "\n"
+        )
+        replace_folder_atomically(staging, destination)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _manifest(
+    built: Built,
+    trial: Trial,
+    capability: Capability,
+    digests: Mapping[str, str],
+    folder: Path,
+) -> dict[str, Any]:
+    made = sorted(p.name for p in folder.iterdir())
+    return {
+        "manifest": 1,
+        **built.interface.to_json(),
+        "target": capability.model_dump(mode="json"),
+        **trial_json(trial),
+        "sources": dict(digests),
+        "files": {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in made},
+        "tools": {name: _version(name) for name in TOOLS},
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"

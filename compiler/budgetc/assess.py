@@ -1,0 +1,244 @@
+"""Measure a built library and hold its numbers against onnxruntime: the facts that verdicts are made of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from budgetc_specs.budgets import Budgets
+from budgetc_targets.contract import Runner
+
+from budgetc.baseline import Session, by_sample, make_session, run_over, timer
+from budgetc.build import Built, Job, Say
+from budgetc.cache import cache_folder
+from budgetc.data import Data
+from budgetc.emit.link import link_library
+from budgetc.lower.lowered import Port
+from budgetc.measure.agreement import (
+    Agreement,
+    compare_float,
+    compare_integer,
+    output_steps,
+    reduction_length,
+)
+from budgetc.measure.harness import Harness, build_harness
+from budgetc.measure.latency import Latency, measure_latency
+from budgetc.measure.memory import memory_of
+from budgetc.measure.metrics import Metric, Scores
+from budgetc.measure.quality import Quality, compare_scores
+from budgetc.measure.size import size_of
+from budgetc.verdict import Measurement
+
+SYNTHETIC_STEPS = 16
+
+Array = npt.NDArray[np.generic]
+Outputs = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The float model in onnxruntime: what quality and latency are compared with.
+
+    Attributes:
+        inputs: what every binary is run on: the evaluation data, or made-up numbers where there is none.
+        samples: how many samples these are.
+        outputs: the float model's answers to them, samples on axis 0.
+        scores: its score for each sample, where there is evaluation data.
+        float_session: the float model.
+        int8_session: the same model quantized without pruning, where there is calibration data.
+    """
+
+    inputs: Mapping[str, Array] = field(repr=False)
+    samples: int
+    outputs: Outputs = field(repr=False)
+    scores: Scores | None = field(repr=False)
+    labels: Array | None = field(repr=False)
+    metric: Metric
+    float_session: Session
+    int8_session: Session | None = None
+
+    @property
+    def peers(self) -> Mapping[str, Session]:
+        """Sessions by the names that a relative latency budget uses."""
+        peers = {"onnxruntime": self.float_session}
+        if self.int8_session:
+            peers["onnxruntime-int8"] = self.int8_session
+        return peers
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is known of a library after it was run, or why it was not."""
+
+    measurement: Measurement
+    agreement: Agreement | None
+
+
+def make_reference(
+    model: bytes,
+    ports: Sequence[Port],
+    data: Data | None,
+    metric: Metric,
+    int8_model: bytes | None,
+    threads: int,
+) -> Reference:
+    """Run the float model once over everything that binaries will be run on."""
+    session = make_session(model, threads=threads)
+    int8 = make_session(int8_model, threads=threads) if int8_model else None
+    inputs = stacked(data) if data else synthetic(ports)
+    batch = max((p.shape[0] for p in ports if p.shape), default=1)
+    samples = data.count if data else SYNTHETIC_STEPS * batch
+    if data:
+        outputs = run_over(session.run, data)
+        scores = metric(outputs, data.labels, outputs)
+        labels = data.labels
+    else:
+        outputs = run_steps(session, inputs, ports, samples)
+        scores, labels = None, None
+    return Reference(inputs, samples, outputs, scores, labels, metric, session, int8)
+
+
+def stacked(data: Data) -> dict[str, Array]:
+    """All samples of an archive, by input name."""
+    columns: dict[str, list[Array]] = {}
+    for sample in data.samples():
+        for name, value in sample.items():
+            columns.setdefault(name, []).append(np.atleast_1d(value))
+    return {name: np.concatenate(values) for name, values in columns.items()}
+
+
+def synthetic(ports: Sequence[Port], steps: int = SYNTHETIC_STEPS) -> dict[str, Array]:
+    """Made-up inputs for a model without evaluation data: normal numbers, small integers, both truth values."""
+    random = np.random.default_rng(0)
+    made: dict[str, Array] = {}
+    for port in ports:
+        shape = (steps * port.shape[0], *port.shape[1:]) if port.shape else (steps,)
+        dtype = np.dtype(port.dtype)
+        if dtype.kind == "f":
+            made[port.name] = random.standard_normal(shape).astype(dtype)
+        else:
+            made[port.name] = random.integers(0, 2, shape).astype(dtype)
+    return made
+
+
+def run_steps(
+    session: Session, inputs: Mapping[str, Array], ports: Sequence[Port], samples: int
+) -> dict[str, Array]:
+    """A session over stacked inputs, one inference after another."""
+    steps = min(len(inputs[p.name]) // (p.shape[0] if p.shape else 1) for p in ports)
+    columns: dict[str, list[Array]] = {}
+    for step in range(steps):
+        feed = {}
+        for port in ports:
+            rows = port.shape[0] if port.shape else 1
+            feed[port.name] = inputs[port.name][step * rows : (step + 1) * rows].reshape(port.shape)
+        for name, value in session.run(feed).items():
+            columns.setdefault(name, []).append(np.atleast_1d(value))
+    joined = {name: np.concatenate(values) for name, values in columns.items()}
+    return by_sample(joined, samples)
+
+
+def assess(
+    built: Built, job: Job, reference: Reference, budgets: Budgets, runner: Runner, say: Say
+) -> Assessment:
+    """Run the library on this machine, directly or emulated, and measure everything a budget may ask for.
+
+    Raises:
+        BinaryError: the library crashed or hung.
+    """
+    size = size_of(built.library)
+    arena = built.interface.workspace_bytes
+    started = _start(built, job, runner)
+    if started is None:
+        unmeasured = memory_of(built.library, arena)
+        return Assessment(
+            Measurement(size, unmeasured, executed=False, reason=runner.why_not), None
+        )
+    with started as harness:
+        say("checking outputs")
+        outputs = by_sample(harness.run(reference.inputs), reference.samples)
+        agreement = _agreement(built, outputs, reference)
+        quality = _quality(outputs, reference)
+        latency: Latency | None = None
+        emulated = not job.capability.native
+        if not emulated:
+            say("measuring latency")
+            latency = _latency(harness, reference, budgets, built)
+        used = harness.memory()
+    memory = memory_of(
+        built.library,
+        arena,
+        stack=used.stack,
+        observed=None if emulated else used.anonymous,
+    )
+    measurement = Measurement(size, memory, latency, quality, executed=True, emulated=emulated)
+    return Assessment(measurement, agreement)
+
+
+def _start(built: Built, job: Job, runner: Runner) -> Harness | None:
+    cache = cache_folder() / "harness"
+    if job.capability.native and job.library == "shared":
+        command = runner.command(build_harness(job.capability, cache))
+        return Harness(command, built.interface, built.library) if command else None
+    archive = built.library
+    if job.library == "shared":  # an emulator runs programs without dependencies only
+        if runner.command(Path("program")) is None:
+            return None
+        archive = _archive(built, job)
+    program = build_harness(job.capability, cache, archive, built.interface.symbol)
+    command = runner.command(program)
+    return Harness(command, built.interface, None) if command else None
+
+
+def _archive(built: Built, job: Job) -> Path:
+    """The same objects as a static library."""
+    out = built.folder / f"lib{job.name}.a"
+    sources = [p for p in (built.folder / "driver.c", built.folder / "pool.c") if p.exists()]
+    link_library(
+        sources,
+        [built.folder / "kernels.o"],
+        job.capability,
+        "static",
+        out,
+        api=(built.interface.symbol,),
+        cache=cache_folder() / "zig",
+    )
+    return out
+
+
+def _agreement(built: Built, outputs: Outputs, reference: Reference) -> Agreement:
+    """Against onnxruntime on the very graph that was lowered."""
+    model = built.optimised.model
+    oracle = make_session(model.data, exact_integers=True)
+    expected = run_steps(oracle, reference.inputs, model.inputs, reference.samples)
+    if built.quantized:
+        return compare_integer(outputs, expected, steps=output_steps(model.data))
+    return compare_float(outputs, expected, reductions=reduction_length(model.data))
+
+
+def _quality(outputs: Outputs, reference: Reference) -> Quality | None:
+    if reference.scores is None:
+        return None
+    metric = reference.metric
+    return compare_scores(
+        metric.name,
+        metric(outputs, reference.labels, reference.outputs),
+        reference.scores,
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def _latency(
+    harness: Harness, reference: Reference, budgets: Budgets, built: Built
+) -> Latency:
+    ports = built.interface.inputs
+    first = {
+        p.name: reference.inputs[p.name][: p.shape[0] if p.shape else 1].reshape(p.shape)
+        for p in ports
+    }
+    harness.load(reference.inputs)
+    peers: dict[str, Callable[[int], npt.NDArray[np.int64]]] = {
+        name: timer(session, first) for name, session in reference.peers.items()
+    }
+    return measure_latency(harness.time, peers, budgets.latency)

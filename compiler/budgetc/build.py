@@ -1,0 +1,160 @@
+"""One recipe to one library: passes, lowering and code generation in supervised children, then the link."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.capability import Capability
+from budgetc_specs.recipe import Recipe
+
+from budgetc.cache import cache_folder
+from budgetc.emit.driver import write_sources
+from budgetc.emit.header import interface
+from budgetc.emit.link import Kind, link_library
+from budgetc.load import Interface
+from budgetc.lower.lowered import Lowered
+from budgetc.model import Model, parse_model
+from budgetc.worker import run_child
+
+PASS_SECONDS = 600.0
+CODE_SECONDS = 900.0
+CHILD_BYTES = 8 * 2**30
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all candidates of one target share.
+
+    Attributes:
+        model: the model as the spec names it, normalised.
+        model_file: its bytes on the disk, for children.
+        calibration: samples for passes, or None.
+        kind: the target's kind.
+        capability: the target's sheet.
+        name: name of the artefact.
+        library: shared or static.
+        trials: schedules to measure for each kernel.
+        seconds: longest that generating the code may take.
+    """
+
+    model: Model
+    model_file: Path
+    calibration: Path | None
+    kind: str
+    capability: Capability
+    name: str
+    library: Kind
+    trials: int = 0
+    seconds: float = CODE_SECONDS
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """A model after a recipe, and what each pass did."""
+
+    recipe: Recipe
+    model: Model
+    ledger: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A linked library in a folder, not measured yet."""
+
+    folder: Path
+    optimised: Optimised
+    lowered: Lowered
+    library: Path
+    header: Path
+    interface: Interface
+    schedules: tuple[Mapping[str, Any], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the model computes with integers."""
+        return b"DequantizeLinear" in self.optimised.model.data
+
+
+def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
+    """Apply a recipe in a child.
+
+    Raises:
+        ChildDied: a pass crashed, hung or ran out of memory.
+        BudgetcError: a pass refuses the model.
+    """
+    out = folder / "optimised.onnx"
+    answer = run_child(
+        "budgetc.optimise:optimise",
+        {
+            "model": str(job.model_file),
+            "source": str(job.model.path),
+            "recipe": str(recipe),
+            "capability": job.capability.model_dump(mode="json"),
+            "calibration": str(job.calibration) if job.calibration else None,
+            "out": str(out),
+        },
+        timeout_s=PASS_SECONDS,
+        memory_bytes=CHILD_BYTES,
+        progress=lambda message: say(message["stage"]),
+    )
+    model = parse_model(out.read_bytes(), job.model.path)
+    return Optimised(recipe, model, tuple(answer["ledger"]))
+
+
+def build(job: Job, optimised: Optimised, folder: Path, say: Say) -> Built:
+    """Lower and link an optimised model.
+
+    Raises:
+        ChildDied: lowering or tuning crashed, hung or ran out of memory.
+        BudgetcError: the model cannot be compiled, or this machine lacks a tool.
+    """
+    start = time.monotonic()
+    model_file = folder / "optimised.onnx"
+    model_file.write_bytes(optimised.model.data)
+    cache = cache_folder()
+    answer = run_child(
+        "budgetc.produce:produce",
+        {
+            "model": str(model_file),
+            "kind": job.kind,
+            "capability": job.capability.model_dump(mode="json"),
+            "trials": job.trials,
+            "records": str(cache / "records"),
+            "folder": str(folder),
+        },
+        timeout_s=job.seconds,
+        memory_bytes=CHILD_BYTES,
+        progress=lambda message: say(message["stage"]),
+    )
+    compiled = time.monotonic()
+    say("linking")
+    lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
+    weights = (folder / "weights.bin").read_bytes()
+    sources = write_sources(lowered, weights, job.name, folder, job.capability.threads)
+    suffix = ".so" if job.library == "shared" else ".a"
+    library = folder / f"lib{job.name}{suffix}"
+    link_library(
+        sources.sources,
+        [folder / "kernels.o"],
+        job.capability,
+        job.library,
+        library,
+        api=sources.api,
+        cache=cache / "zig",
+    )
+    return Built(
+        folder=folder,
+        optimised=optimised,
+        lowered=lowered,
+        library=library,
+        header=sources.header,
+        interface=interface(lowered, job.name, library.name),
+        schedules=tuple(answer["schedules"]),
+        seconds={"code": compiled - start, "link": time.monotonic() - compiled},
+    )

@@ -1,0 +1,187 @@
+"""Static shapes for every value: inference, and the arithmetic on shapes that it needs."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from budgetc_specs.errors import ModelError, printable, quoted
+from onnx import numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
+
+from budgetc.loading.normalise import all_graphs, replace_nodes, tensor_of
+from budgetc.loading.tensors import PROTOBUF_LIMIT, node_label
+
+Array = npt.NDArray[np.generic]
+
+# Shape arithmetic is done on short lists of numbers. Nothing longer is computed here: it would be a
+# weight, and folding those is the work of a pass.
+_LONGEST = 1024
+_ARITHMETIC = frozenset(
+    {"Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand"}
+    | {"Floor", "Gather", "Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not"}
+    | {"Or", "Range", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Shape"}
+    | {"Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Unsqueeze", "Where"}
+)
+
+
+def infer_static_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the shape of every value written down, all of them numbers.
+
+    Shapes that are computed in the graph (Shape, Gather, Concat, Reshape as exporters write them)
+    are evaluated, and their values become initializers.
+
+    Raises:
+        ModelError: inference finds a contradiction, or a shape depends on the data; names the node.
+    """
+    while True:
+        model = _infer(model)
+        if not _fold_arithmetic(model):
+            break
+    for graph in all_graphs(model.graph):
+        _check_static(graph)
+    return model
+
+
+def shape_of(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    """The shape of a value where it is a tensor and every dimension is a number, else None."""
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return None
+    dims = value.type.tensor_type.shape.dim
+    return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
+
+
+def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        )
+    except Exception as error:
+        words = printable(" ".join(str(error).split()))
+        raise ModelError(
+            f"the model's shapes do not fit together: {words}",
+            "compare the shapes under `inputs` of the spec with those the model was exported for.",
+        ) from error
+
+
+def _fold_arithmetic(model: onnx.ModelProto) -> bool:
+    """Evaluate a graph's shape arithmetic as far as it goes, in place; whether there was any."""
+    graph = model.graph
+    shapes = {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+    shapes |= {i.name: tuple(i.dims) for i in graph.initializer}
+    known: dict[str, Array] = {
+        i.name: numpy_helper.to_array(i)
+        for i in graph.initializer
+        if len(i.dims) <= 1 and math.prod(i.dims) <= _LONGEST
+    }
+    outputs = {o.name for o in graph.output}
+    # Only what a shape was read from, directly or not, is evaluated: constants that meet constants
+    # are weights.
+    arithmetic: set[str] = set()
+    kept, folded = [], []
+    for node in graph.node:
+        values = None
+        if node.op_type in _ARITHMETIC and not set(node.output) & outputs:
+            values = _evaluate(node, model, shapes, known, arithmetic)
+        if values is None:
+            kept.append(node)
+            continue
+        arithmetic |= set(values)
+        known |= values
+        folded += [tensor_of(name, value) for name, value in values.items()]
+    if not folded:
+        return False
+    replace_nodes(graph, kept)
+    graph.initializer.extend(folded)
+    _forget(graph, arithmetic)
+    return True
+
+
+def _evaluate(
+    node: onnx.NodeProto,
+    model: onnx.ModelProto,
+    shapes: dict[str, tuple[int, ...] | None],
+    known: dict[str, Array],
+    arithmetic: set[str],
+) -> dict[str, Array] | None:
+    """A node's results; None where its inputs are not known or a result would be long."""
+    if node.op_type in {"Shape", "Size"}:
+        shape = shapes.get(node.input[0])
+        if shape is None:
+            return None
+        # Only the shape of the input matters: a view of one number costs no memory.
+        feeds: dict[str, Array] = {node.input[0]: np.broadcast_to(np.float32(0), shape)}
+    else:
+        names = [i for i in node.input if i]
+        if not names or not all(n in known for n in names) or not arithmetic.intersection(names):
+            return None
+        feeds = {n: known[n] for n in names}
+        if not _short(node, [known[n] for n in names]):
+            return None
+    try:
+        results = ReferenceEvaluator(_alone(node, model)).run(None, feeds)
+    except Exception:  # then it is not ours to evaluate, and the node stays
+        return None
+    named = dict(zip([o for o in node.output if o], map(np.asarray, results), strict=True))
+    return named if all(v.ndim <= 1 and v.size <= _LONGEST for v in named.values()) else None
+
+
+def _short(node: onnx.NodeProto, values: list[Array]) -> bool:
+    """Whether a result is short, asked before computing what is as long as a number says."""
+    numbers = [np.asarray(v, np.float64) for v in values]
+    if node.op_type in {"ConstantOfShape", "Expand"}:
+        return float(np.prod(numbers[-1])) <= _LONGEST
+    if node.op_type == "Range" and len(numbers) == 3:
+        start, limit, delta = (float(n.flat[0]) for n in numbers)
+        return delta != 0 and (limit - start) / delta <= _LONGEST
+    return True
+
+
+def _alone(node: onnx.NodeProto, model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of one node, under the operator sets of the model it is from."""
+    graph = onnx.helper.make_graph(
+        [node],
+        "alone",
+        [onnx.ValueInfoProto(name=n) for n in dict.fromkeys(i for i in node.input if i)],
+        [onnx.ValueInfoProto(name=n) for n in node.output if n],
+    )
+    return onnx.helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version
+    )
+
+
+def _forget(graph: onnx.GraphProto, names: set[str]) -> None:
+    """Drop the written-down shapes of values: of initializers, which say it themselves."""
+    kept = [v for v in graph.value_info if v.name not in names]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+
+
+def _check_static(graph: onnx.GraphProto) -> None:
+    known = {v.name: v for v in (*graph.value_info, *graph.output)}
+    for node, name in _results(graph):
+        value = known.get(name)
+        shape = None if value is None else shape_of(value)
+        if shape is None:
+            raise ModelError(
+                f"the shape of {quoted(name)}, a result of the {node_label(node)}, depends on the "
+                "data",
+                "every shape must follow from the inputs' shapes; export the model with fixed "
+                "shapes.",
+            )
+        assert value is not None  # noqa: S101 - it has a shape
+        if math.prod(shape) > PROTOBUF_LIMIT:
+            raise ModelError(
+                f"{quoted(name)}, a result of the {node_label(node)}, has {math.prod(shape)} "
+                f"elements {list(shape)}",
+                f"a value has at most {PROTOBUF_LIMIT}; look at the shapes under `inputs` of the "
+                "spec.",
+            )
+
+
+def _results(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, str]]:
+    for node in graph.node:
+        for name in node.output:
+            if name:
+                yield node, name

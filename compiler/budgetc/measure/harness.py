@@ -1,0 +1,293 @@
+"""The shipped library at work: a small C program runs it, for every target and every figure."""
+
+import hashlib
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import InternalError, WrongNumbersError
+
+from budgetc.emit.zig import Zig
+from budgetc.load import Array, Interface, Port
+
+_TAIL_BYTES = 2000
+
+
+class BinaryError(WrongNumbersError):
+    """The compiled model crashed, hung or refused a correct call.
+
+    Attributes:
+        cause: the signal's name such as `SIGSEGV`, `timeout`, or `refused`.
+    """
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(message, "report the model and the spec; the artefact was not handed over")
+        self.cause = cause
+        self.args = (message, cause)  # what pickle hands back to __init__
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one inference needs at run time, as a process that runs it sees them.
+
+    Attributes:
+        resident: growth of the resident set by the first inference, with the code and weights that
+            it touched.
+        anonymous: the part of the growth that is no file's: workspace, static data, stacks.
+        stack: depth of the calling thread's stack below the call.
+    """
+
+    resident: int
+    anonymous: int
+    stack: int
+
+
+def build_harness(
+    capability: Capability, cache: Path, library: Path | None = None, symbol: str = ""
+) -> Path:
+    """The harness program for a target, built once and kept in `cache`.
+
+    Args:
+        capability: the target.
+        cache: folder for the programs and, below it, zig's caches.
+        library: None for a program that opens the library at run time; a static library to link it
+            in, as a program without dependencies that an emulator can run.
+        symbol: the function to call in a static library.
+
+    Raises:
+        EnvironmentError_: zig is missing or the machine does not let it work.
+        InternalError: the program does not compile or link.
+    """
+    source = resources.files("budgetc.emit").joinpath("harness.c").read_bytes()
+    target = capability.zig_target if library is None else f"{capability.arch}-linux-musl"
+    key = hashlib.sha256(b"\0".join((source, target.encode(), symbol.encode())))
+    if library is not None:
+        key.update(library.read_bytes())
+    program = cache / f"harness-{key.hexdigest()[:24]}"
+    if program.exists():
+        return program
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".harness-", dir=cache) as temporary:
+        (Path(temporary) / "harness.c").write_bytes(source)
+        linked = ["-ldl", "-lpthread"]
+        if library is not None:
+            linked = [f"-DSTATIC_RUN={symbol}", "-static", str(library.resolve()), "-lm"]
+        flags = ("-target", target, "-std=c23", "-O2", "-g0", "-s", "-fno-sanitize=all")
+        Zig(cache / "zig").run(
+            "cc", *flags, "harness.c", *linked, "-o", "harness", cwd=Path(temporary)
+        )
+        (Path(temporary) / "harness").replace(program)
+    return program
+
+
+class Harness:
+    """A running harness with one library, as a context manager.
+
+    Args:
+        command: what starts the program of `build_harness`, such as a runner's command.
+        interface: how the library is called.
+        library: the shared library to open; None where it is linked into the program.
+        seconds: time limit of one reply.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        interface: Interface,
+        library: Path | None,
+        seconds: float = 600.0,
+    ) -> None:
+        self.interface = interface
+        self._seconds = seconds
+        sizes = [str(interface.workspace_bytes)]
+        for ports in (interface.inputs, interface.outputs):
+            sizes += [str(len(ports)), *(str(port.nbytes) for port in ports)]
+        opened = str(library.resolve()) if library else "-"
+        self._command = [*command, opened, interface.symbol, *sizes]
+        self._folder = tempfile.TemporaryDirectory(prefix="budgetc-harness-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pending = b""
+        self._loaded = False
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+        self._folder.cleanup()
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run every sample once and return the outputs.
+
+        Args:
+            inputs: by name, arrays with samples on axis 0. They are fed in steps of the model's
+                first dimension; a last step that is not full is left out.
+
+        Returns:
+            Arrays by output name, the steps joined on axis 0 (a scalar gives one value a step).
+
+        Raises:
+            InternalError: the arrays do not fit the interface.
+            BinaryError: the library crashed, hung or returned an error code.
+        """
+        folder = Path(self._folder.name)
+        steps = self._write(inputs, "inputs.bin")
+        done = self._ask("run inputs.bin outputs.bin")
+        if done != [str(steps)]:
+            raise InternalError(f"BUG: the harness ran {done} of {steps} inferences")
+        raw = np.fromfile(folder / "outputs.bin", np.uint8).reshape(steps, -1)
+        results: dict[str, Array] = {}
+        at = 0
+        for port in self.interface.outputs:
+            part = np.ascontiguousarray(raw[:, at : at + port.nbytes]).view(port.dtype)
+            at += port.nbytes
+            shape = (steps * port.shape[0], *port.shape[1:]) if port.shape else (steps,)
+            results[port.name] = part.reshape(shape)
+        return results
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Take the first sample of `inputs` as the one that `time` runs; at first that is zeros."""
+        self._write(inputs, "inputs.bin")
+        self._ask("load inputs.bin")
+
+    def time(self, count: int) -> npt.NDArray[np.int64]:
+        """Nanoseconds of each of `count` inferences on the loaded sample, the first ones cold."""
+        return np.array(self._ask(f"time {count}"), np.int64)
+
+    def memory(self) -> Memory:
+        """Memory of the first inference of a process, measured in a process of its own."""
+        self._stop()
+        self._start()
+        resident, anonymous, stack = map(int, self._ask("memory"))
+        return Memory(resident, anonymous, stack)
+
+    def threads(self, threads: int, count: int, inputs: Mapping[str, Array]) -> int:
+        """Run `count` inferences on each of several threads at once.
+
+        Returns:
+            The number of inferences whose outputs differ in any bit from those of one thread alone.
+        """
+        self._write(inputs, "inputs.bin")
+        return int(self._ask(f"threads {threads} {count} inputs.bin")[0])
+
+    def _start(self) -> None:
+        # Samples are named relative to the working directory: the protocol has no quoting.
+        self._stderr = (Path(self._folder.name) / "stderr").open("w+b")
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            cwd=self._folder.name,
+        )
+        self._pending = b""
+        if self._reply("start") != ["ready"]:
+            raise InternalError("BUG: the harness did not announce itself")
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            if process.stdin:
+                process.stdin.close()
+            process.wait(timeout=5)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
+        finally:
+            if process.stdout:
+                process.stdout.close()
+            self._stderr.close()
+
+    def _ask(self, line: str) -> list[str]:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise InternalError("BUG: the harness is used outside its `with` block")
+        try:
+            process.stdin.write(f"{line}\n".encode())
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died before; the reply says how
+        return self._reply(line.partition(" ")[0])
+
+    def _reply(self, doing: str) -> list[str]:
+        """The words after `ok` of the next line."""
+        process = self._process
+        if process is None or process.stdout is None:
+            raise InternalError("BUG: the harness is used outside its `with` block")
+        pipe = process.stdout.fileno()
+        deadline = time.monotonic() + self._seconds
+        while b"\n" not in self._pending:
+            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                process.kill()
+                raise BinaryError(
+                    f"{self.interface.name}: `{doing}` did not end within {self._seconds:.0f} s",
+                    "timeout",
+                )
+            piece = os.read(pipe, 1 << 16)
+            if not piece:
+                raise self._death(process, doing)
+            self._pending += piece
+        line, _, self._pending = self._pending.partition(b"\n")
+        words = line.decode("utf-8", "replace").split()
+        if words[:1] == ["ok"]:
+            return words[1:]
+        raise BinaryError(
+            f"{self.interface.name}: `{doing}` failed: {' '.join(words[1:])}", "refused"
+        )
+
+    def _death(self, process: "subprocess.Popen[bytes]", doing: str) -> BinaryError:
+        code = process.wait()
+        self._stderr.seek(0)
+        tail = self._stderr.read()[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+        if code < 0:
+            cause = signal.Signals(-code).name
+            how = f"was killed by {cause}"
+        else:
+            cause, how = "exit", f"ended with exit code {code}"
+        text = f"{self.interface.name}: the compiled model {how} during `{doing}`"
+        return BinaryError(f"{text}:\n{tail}" if tail else text, cause)
+
+    def _write(self, inputs: Mapping[str, Array], file: str) -> int:
+        """Write samples as the harness reads them and return how many inferences they make."""
+        columns = [_steps(port, inputs.get(port.name)) for port in self.interface.inputs]
+        steps = {len(column) for column in columns}
+        if len(steps) != 1 or steps == {0}:
+            raise InternalError(
+                f"BUG: the inputs hold {sorted(steps)} samples; all need the same number, not 0"
+            )
+        np.hstack(columns).tofile(Path(self._folder.name) / file)
+        return steps.pop()
+
+
+def _steps(port: Port, array: Array | None) -> npt.NDArray[np.uint8]:
+    """An input's samples as one row of bytes for each inference."""
+    if array is None or array.dtype != np.dtype(port.dtype) or array.shape[1:] != port.shape[1:]:
+        got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+        raise InternalError(
+            f"BUG: input {port.name!r} is {port.dtype}{list(port.shape)}; it was given {got}"
+        )
+    batch = port.shape[0] if port.shape else 1
+    steps = len(array) // batch
+    rows = np.ascontiguousarray(array[: steps * batch])
+    return rows.reshape(steps, -1).view(np.uint8) if steps else np.empty((0, port.nbytes), np.uint8)

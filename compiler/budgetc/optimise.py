@@ -1,0 +1,84 @@
+"""Run a recipe's passes over a model; a function for a supervised child."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from budgetc_passes.contract import Evidence, Note, PassError, Sample
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import ModelError, SpecError
+from budgetc_specs.recipe import parse_recipe
+
+from budgetc.child import report_progress
+from budgetc.data import load_data
+from budgetc.model import Model, parse_model
+from budgetc.registry import make_passes
+
+
+def optimise(
+    model: str, source: str, recipe: str, capability: dict[str, Any], calibration: str | None, out: str
+) -> dict[str, Any]:
+    """Apply a recipe to a normalised model and write the result.
+
+    Args:
+        model: file with the normalised model.
+        source: where the model came from, for messages.
+        recipe: the recipe's text.
+        capability: the target's sheet as JSON.
+        calibration: .npz archive, or None.
+        out: file to write.
+
+    Returns:
+        `ledger`: for each pass its text, whether it changed the model, weight bytes after it, and its notes.
+
+    Raises:
+        ModelError: a pass refuses the model.
+        SpecError: a pass needs calibration data and there is none.
+    """
+    current = parse_model(Path(model).read_bytes(), source)
+    sheet = Capability.model_validate(capability)
+    steps = parse_recipe(recipe)
+    ledger = []
+    for step, each in zip(steps.steps, make_passes(steps), strict=True):
+        report_progress({"stage": f"pass {step}"})
+        samples: Iterable[Sample] = ()
+        if each.needs().calibration:
+            if calibration is None:
+                raise SpecError.of(
+                    f"the pass {each.name} needs calibration data",
+                    'name it in the spec: "data: {calibration: calib.npz}".',
+                )
+            data = load_data(calibration, current)
+            evidence = Evidence(sheet, data.samples)
+        else:
+            evidence = Evidence(sheet, lambda samples=samples: samples)
+        try:
+            result = each.run(ir.from_proto(onnx.load_model_from_string(current.data)), evidence)
+        except PassError as error:
+            raise ModelError(f"{source}: pass {step}: {error}") from error
+        if result.modified:
+            current = _reread(result.model, source, str(step))
+        ledger.append(_entry(str(step), result.modified, current, result.notes))
+    Path(out).write_bytes(current.data)
+    return {"ledger": ledger}
+
+
+def _reread(model: ir.Model, source: str, step: str) -> Model:
+    """What a pass made, checked as if it came from outside."""
+    proto = ir.to_proto(model)
+    try:
+        return parse_model(proto.SerializeToString(), source)
+    except ModelError as error:
+        raise ModelError(f"BUG: pass {step} made an invalid model: {error.message}") from error
+
+
+def _entry(step: str, modified: bool, model: Model, notes: Sequence[Note]) -> dict[str, Any]:
+    return {
+        "pass": step,
+        "modified": modified,
+        "weight_bytes": model.weight_bytes,
+        "parameters": model.parameter_count,
+        "notes": [{"kind": n.kind, "node": n.node, "text": n.text} for n in notes],
+    }

@@ -1,0 +1,49 @@
+"""Turn an optimised model into an object file, weights and a call list; a function for a supervised child that imports tvm."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import ModelError
+
+from budgetc.child import report_progress
+from budgetc.lower.lower import default_point, lower, write
+from budgetc.registry import find_target
+
+
+def produce(
+    model: str, kind: str, capability: dict[str, Any], trials: int, records: str, folder: str
+) -> dict[str, Any]:
+    """Lower, tune where asked for, and emit `kernels.o`, `weights.bin` and `lowered.json` into a folder.
+
+    Args:
+        model: file with the optimised model.
+        kind: the target's kind.
+        capability: the target's sheet as JSON.
+        trials: schedules to measure for each distinct kernel; 0 takes the defaults.
+        records: folder with the tuning records.
+        folder: where to write.
+
+    Returns:
+        `schedules`: the point chosen for each kernel, and what was measured for it.
+
+    Raises:
+        ModelError: an operator that cannot be compiled.
+    """
+    target, sheet = find_target(kind), Capability.model_validate(capability)
+    report_progress({"stage": "lowering"})
+    tuner = None
+    if trials:
+        from budgetc.tune import Tuner  # noqa: PLC0415  only where it is asked for
+
+        tuner = Tuner(target, sheet, trials, Path(records))
+    choose = tuner.choose if tuner else default_point(sheet)
+    try:
+        code = lower(Path(model).read_bytes(), target, sheet, choose)
+    except RecursionError as error:
+        raise ModelError("the model nests its operators too deeply to be compiled") from error
+    report_progress({"stage": "generating code"})
+    write(code, target, sheet, Path(folder))
+    (Path(folder) / "lowered.json").write_text(json.dumps(code.lowered.to_json()))
+    return {"schedules": tuner.report() if tuner else []}

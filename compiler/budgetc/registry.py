@@ -1,0 +1,104 @@
+"""Plugins by name: passes and targets come through entry points, ours by the same door as foreign ones."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from budgetc_passes.contract import Pass
+from budgetc_specs.errors import EnvironmentError_, SpecError, did_you_mean, quoted
+from budgetc_specs.recipe import Recipe, Step
+from budgetc_targets.contract import Target
+
+PASSES, TARGETS = "budgetc.passes", "budgetc.targets"
+
+
+def installed(group: str) -> Mapping[str, EntryPoint]:
+    """The entry points of a group by name.
+
+    Raises:
+        EnvironmentError_: two distributions claim one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise EnvironmentError_(
+                f"two plugins are called {quoted(point.name)} in {group}: {other.value} of "
+                f"{_owner(other)} and {point.value} of {_owner(point)}",
+                "uninstall one of the two.",
+            )
+    return dict(sorted(found.items()))
+
+
+def find_target(kind: str) -> Target:
+    """The target of a kind.
+
+    Raises:
+        SpecError: none of that kind is installed.
+        EnvironmentError_: its plugin cannot be loaded.
+    """
+    made = _load(TARGETS, kind, "target kind", "`budgetc targets` lists them.")()
+    if not isinstance(made, Target):
+        raise EnvironmentError_(f"the target plugin {quoted(kind)} does not keep the contract")
+    return made
+
+
+def find_pass(name: str) -> type[Pass]:
+    """The class of a pass.
+
+    Raises:
+        SpecError: no pass of that name is installed.
+        EnvironmentError_: its plugin cannot be loaded.
+    """
+    found = _load(PASSES, name, "pass", "`budgetc passes` lists them.")
+    if not dataclasses.is_dataclass(found) or getattr(found, "name", None) != name:
+        raise EnvironmentError_(f"the pass plugin {quoted(name)} does not keep the contract")
+    return found  # type: ignore[return-value]  # a dataclass type says nothing of the protocol
+
+
+def make_passes(recipe: Recipe) -> Sequence[Pass]:
+    """The passes of a recipe with their options.
+
+    Raises:
+        SpecError: a pass or an option does not exist, or a value is out of bounds.
+    """
+    return [_make(step) for step in recipe.steps]
+
+
+def _make(step: Step) -> Pass:
+    kind: Any = find_pass(step.name)
+    options = {f.name: f for f in dataclasses.fields(kind) if f.init}
+    for name, _ in step.options:
+        if name not in options:
+            has = ", ".join(options) or "none"
+            raise SpecError.of(
+                f"passes: {step.name} has no option {quoted(name)}",
+                f"{did_you_mean(name, options)}its options are {has}.",
+            )
+    try:
+        made: Pass = kind(**dict(step.options))
+    except (ValueError, TypeError) as error:
+        raise SpecError.of(f"passes: {step}: {error}", f"see `budgetc passes {step.name}`.") from error
+    return made
+
+
+@functools.cache
+def _load(group: str, name: str, what: str, listing: str) -> Any:  # noqa: ANN401  a plugin is anything
+    points = installed(group)
+    if name not in points:
+        hint = did_you_mean(name, points)
+        raise SpecError.of(f"no {what} is called {quoted(name)}", f"{hint}{listing}")
+    try:
+        return points[name].load()
+    except Exception as error:
+        raise EnvironmentError_(
+            f"the plugin {points[name].value} of {_owner(points[name])} cannot be loaded: "
+            f"{type(error).__name__}: {error}",
+            "reinstall or uninstall it.",
+        ) from error
+
+
+def _owner(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown distribution"

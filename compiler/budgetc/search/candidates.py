@@ -1,0 +1,217 @@
+"""Try candidates in order until one keeps every budget; where none does, say which budget binds and what comes nearest."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from budgetc_specs.budgets import Budgets
+from budgetc_specs.errors import (
+    BudgetcError,
+    EnvironmentError_,
+    SpecError,
+    WrongNumbersError,
+)
+from budgetc_specs.recipe import Recipe
+from budgetc_targets.contract import Runner
+
+from budgetc.assess import Assessment, Reference, assess
+from budgetc.build import Built, Job, Optimised, build, run_passes
+from budgetc.progress import Event, Observer
+from budgetc.result import BUDGET_MISSED, Outcome, Trial
+from budgetc.search.plan import candidates, out_of_reach
+from budgetc.verdict import Verdict, judge
+from budgetc.worker import ChildDied
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search for one target came to."""
+
+    trials: tuple[Trial, ...]
+    chosen: Trial | None
+    built: Built | None
+    certificate: str
+    exit_code: int
+
+
+class Seeker:
+    """The search for one target."""
+
+    def __init__(
+        self,
+        job: Job,
+        reference: Reference,
+        budgets: Budgets,
+        runner: Runner,
+        scratch: Path,
+        observer: Observer,
+    ) -> None:
+        self._job, self._reference, self._budgets = job, reference, budgets
+        self._runner, self._scratch, self._observer = runner, scratch, observer
+        self._target = ""
+        self._position = (0, 0)
+
+    def seek(self, target: str, passes: Recipe | Literal["auto"], deadline: float) -> Found:
+        """Try candidates until one keeps all budgets, the list ends or time is up.
+
+        Raises:
+            BudgetcError: the spec or this machine is at fault, so that no candidate could do better; or the only
+                candidate is refused.
+        """
+        self._target = target
+        recipes = list(candidates(passes, calibrated=self._job.calibration is not None))
+        trials: list[Trial] = []
+        skipped: list[tuple[int, Optimised]] = []
+        stopped = ""
+        for number, recipe in enumerate(recipes, 1):
+            if trials and time.monotonic() > deadline:
+                stopped = f"the search time was up after {len(trials)} of {len(recipes)} candidates"
+                break
+            self._position = (number, len(recipes))
+            trial, built, optimised = self._try(recipe, number, alone=len(recipes) == 1)
+            trials.append(trial)
+            self._tell(trial)
+            if trial.outcome == "feasible":
+                return Found(tuple(trials), trial, built, "", 0)
+            if trial.outcome == "out of reach" and optimised:
+                skipped.append((len(trials) - 1, optimised))
+        if not any(t.measurement for t in trials) and skipped:
+            self._measure_smallest(trials, skipped)
+        return Found(
+            tuple(trials), None, None, _certificate(trials, self._budgets, stopped), _code(trials)
+        )
+
+    def _measure_smallest(self, trials: list[Trial], skipped: list[tuple[int, Optimised]]) -> None:
+        """Nothing was built because nothing can fit; build what comes nearest, so that its figures are real."""
+        index, optimised = min(skipped, key=lambda s: s[1].model.weight_bytes)
+        self._position = (index + 1, len(trials))
+        folder = self._folder(f"nearest-{index}")
+        measured, _ = self._measure(optimised, folder)
+        trials[index] = measured
+
+    def _try(
+        self, recipe: Recipe, number: int, *, alone: bool
+    ) -> tuple[Trial, Built | None, Optimised | None]:
+        folder = self._folder(str(number))
+        optimised: Optimised | None = None
+        try:
+            optimised = run_passes(self._job, recipe, folder, self._say(recipe))
+            reason = out_of_reach(optimised.model, self._budgets)
+            if reason:
+                return self._trial(optimised, "out of reach", reason), None, optimised
+            trial, built = self._measure(optimised, folder)
+        except ChildDied as error:
+            return _refused(recipe, error.message, optimised), None, optimised
+        except (SpecError, EnvironmentError_):
+            raise
+        except BudgetcError as error:
+            if alone:
+                raise
+            return _refused(recipe, error.message, optimised), None, optimised
+        if trial.outcome != "feasible":
+            shutil.rmtree(folder, ignore_errors=True)
+        return trial, built, optimised
+
+    def _measure(self, optimised: Optimised, folder: Path) -> tuple[Trial, Built]:
+        """Build, run and judge."""
+        say = self._say(optimised.recipe)
+        built = build(self._job, optimised, folder, say)
+        found = assess(built, self._job, self._reference, self._budgets, self._runner, say)
+        verdicts = judge(self._budgets, found.measurement)
+        outcome: Outcome = "feasible" if all(v.holds for v in verdicts) else "infeasible"
+        reason = ""
+        if found.agreement and not found.agreement.agrees:
+            outcome, reason = "wrong numbers", f"its outputs are not onnxruntime's: {found.agreement}"
+        return self._trial(optimised, outcome, reason, built, found, verdicts), built
+
+    def _trial(
+        self,
+        optimised: Optimised,
+        outcome: Outcome,
+        reason: str,
+        built: Built | None = None,
+        found: Assessment | None = None,
+        verdicts: tuple[Verdict, ...] = (),
+    ) -> Trial:
+        parts = {}
+        if built:
+            parts = {
+                "arena": built.lowered.arena_bytes,
+                "arena_lower_bound": built.lowered.arena_lower_bound,
+                "kernels": len({c.kernel for c in built.lowered.calls}),
+                "calls": len(built.lowered.calls),
+                "macs": sum(c.macs for c in built.lowered.calls),
+                "seconds": dict(built.seconds),
+            }
+        return Trial(
+            recipe=str(optimised.recipe),
+            outcome=outcome,
+            reason=reason,
+            weight_bytes=optimised.model.weight_bytes,
+            ledger=optimised.ledger,
+            measurement=found.measurement if found else None,
+            verdicts=verdicts,
+            agreement=found.agreement if found else None,
+            parts=parts,
+            schedules=built.schedules if built else (),
+        )
+
+    def _folder(self, name: str) -> Path:
+        folder = self._scratch / f"{self._target}-{name}"
+        folder.mkdir()
+        return folder
+
+    def _say(self, recipe: Recipe):  # type: ignore[no-untyped-def]
+        number, count = self._position
+
+        def say(text: str) -> None:
+            self._observer(Event("stage", self._target, str(recipe), text, number, count))
+
+        return say
+
+    def _tell(self, trial: Trial) -> None:
+        number, count = self._position
+        text = trial.outcome + (f": {trial.reason}" if trial.reason else "")
+        missed = [v.text for v in trial.verdicts if not v.holds]
+        if missed and not trial.reason:
+            text += ": " + "; ".join(missed)
+        self._observer(Event("candidate", self._target, trial.recipe, text, number, count))
+
+
+def _refused(recipe: Recipe, reason: str, optimised: Optimised | None) -> Trial:
+    return Trial(
+        recipe=str(recipe),
+        outcome="refused",
+        reason=reason,
+        weight_bytes=optimised.model.weight_bytes if optimised else 0,
+        ledger=optimised.ledger if optimised else (),
+    )
+
+
+def _code(trials: list[Trial]) -> int:
+    """Wrong numbers outweigh a missed budget: they say that budgetc itself is at fault."""
+    if any(t.outcome == "wrong numbers" for t in trials):
+        return WrongNumbersError.exit_code
+    return BUDGET_MISSED
+
+
+def _certificate(trials: list[Trial], budgets: Budgets, stopped: str) -> str:
+    """The binding budget and the nearest measured point, in words."""
+    measured = [t for t in trials if t.measurement and t.outcome == "infeasible"]
+    lines = [stopped] if stopped else []
+    reached = [t for t in trials if t.outcome == "out of reach"]
+    if reached and budgets.size:
+        smallest = min(t.weight_bytes for t in trials if t.weight_bytes)
+        lines.append(
+            f"size binds: of {len(trials)} candidates, the smallest has {smallest} bytes of weights "
+            f"and the budget for the whole library is {budgets.size.max_bytes} bytes"
+        )
+    if measured:
+        nearest = min(measured, key=lambda t: t.excess)
+        for verdict in nearest.verdicts:
+            if not verdict.holds:
+                lines.append(f"{verdict.budget} binds: {verdict.text}")
+        lines.append(f"the nearest point is {nearest.recipe!r}")
+    return "\n".join(dict.fromkeys(lines))

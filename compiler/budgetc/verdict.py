@@ -1,0 +1,240 @@
+"""The verdict on every budget: what was allowed, what was measured, and whether it holds."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from budgetc_specs.budgets import (
+    Budgets,
+    LatencyBudget,
+    Level,
+    MemoryBudget,
+    QualityBudget,
+    Relative,
+    SizeBudget,
+)
+from budgetc_specs.errors import SpecError
+from budgetc_specs.units import format_bytes, format_points, format_seconds
+
+from budgetc.measure.latency import Interval, Latency
+from budgetc.measure.memory import Memory
+from budgetc.measure.metrics import Metric
+from budgetc.measure.quality import Quality
+from budgetc.measure.size import Size
+
+Status = Literal["PASS", "FAIL", "UNDECIDED", "WARN"]
+BudgetName = Literal["size", "memory", "latency", "quality"]
+
+_ROUNDING = 1e-9  # 5 of 1000 is not more than 0.5 pp
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything that was measured of one binary on one target.
+
+    Attributes:
+        size: bytes to deploy.
+        memory: RAM of one inference.
+        latency: None where it was not measured.
+        quality: None where there is no evaluation data or nothing was run.
+        executed: whether the binary ran at all.
+        emulated: whether it ran on an emulator, whose times are not the target's.
+        reason: why it was not executed, such as "qemu-aarch64 is not installed".
+    """
+
+    size: Size
+    memory: Memory
+    latency: Latency | None = None
+    quality: Quality | None = None
+    executed: bool = True
+    emulated: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on one budget. Limit, measured and interval are in the budget's own unit.
+
+    Attributes:
+        budget: which.
+        limit: what was allowed: bytes, seconds, a ratio to a peer, or a fraction of the metric.
+        measured: what was measured of the same kind; None where nothing was.
+        interval: its confidence interval, where it has one.
+        excess: how far beyond the limit it is, as a part of the limit; negative within it, 0 where
+            unknown.
+        status: WARN is a FAIL or UNDECIDED of a budget with `level: warning`, or a PASS with a
+            doubt.
+        text: one line for people, which says why.
+    """
+
+    budget: BudgetName
+    limit: float
+    measured: float | None
+    interval: Interval | None
+    excess: float
+    status: Status
+    text: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the artefact may be handed over, as far as this budget goes."""
+        return self.status in {"PASS", "WARN"}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, for the manifest and `--json`."""
+        return {**asdict(self), "interval": _ends(self.interval)}
+
+
+def judge(budgets: Budgets, measurement: Measurement) -> tuple[Verdict, ...]:
+    """The verdict on every budget that is set, in the order size, memory, latency, quality."""
+    verdicts = []
+    if budgets.size:
+        verdicts.append(_size(budgets.size, measurement))
+    if budgets.memory:
+        verdicts.append(_memory(budgets.memory, measurement))
+    if budgets.latency:
+        verdicts.append(_latency(budgets.latency, measurement))
+    if budgets.quality:
+        verdicts.append(_quality(budgets.quality, measurement))
+    return tuple(verdicts)
+
+
+def check_quality_budget(budget: QualityBudget, metric: Metric) -> None:
+    """Refuse a budget that means nothing for its metric.
+
+    Raises:
+        SpecError: a least value of a metric of which less is better.
+    """
+    if budget.min is not None and not metric.higher_is_better:
+        raise SpecError.of(
+            f"budgets.quality.min: less is better of the metric {metric.name}, so a least value "
+            "bounds nothing",
+            'bound what it may rise against the float model, such as "drop: 0.5 pp" for 0.005.',
+        )
+
+
+def _size(budget: SizeBudget, measurement: Measurement) -> Verdict:
+    size = measurement.size
+    return _exact(
+        "size",
+        budget.level,
+        budget.max_bytes,
+        size.deployed,
+        f"code {format_bytes(size.text)}, constants {format_bytes(size.rodata)}, "
+        f"data {format_bytes(size.data)}, the rest {format_bytes(size.overhead)}",
+    )
+
+
+def _memory(budget: MemoryBudget, measurement: Measurement) -> Verdict:
+    memory = measurement.memory
+    parts = f"arena {format_bytes(memory.arena)}, static data {format_bytes(memory.static)}, "
+    parts += "stack not measured" if memory.stack is None else f"stack {format_bytes(memory.stack)}"
+    verdict = _exact("memory", budget.level, budget.max_bytes, memory.total, parts)
+    if verdict.status != "PASS":
+        return verdict
+    if memory.stack is None:
+        why = _why_not_run(measurement)
+        return replace(
+            verdict, status=_status("UNDECIDED", budget.level), text=f"{verdict.text}; {why}"
+        )
+    if memory.warning:
+        return replace(verdict, status="WARN", text=f"{verdict.text}; {memory.warning}")
+    return verdict
+
+
+def _exact(name: BudgetName, level: Level, limit: int, measured: int, parts: str) -> Verdict:
+    status: Status = "PASS" if measured <= limit else "FAIL"
+    text = f"{name}: {format_bytes(measured)} of {format_bytes(limit)} ({parts})"
+    return Verdict(name, limit, measured, None, measured / limit - 1, _status(status, level), text)
+
+
+def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
+    relative = isinstance(budget.max, Relative)
+    limit = budget.max.ratio if isinstance(budget.max, Relative) else budget.max
+    allowed = str(budget.max) if relative else format_seconds(limit)
+    latency = measurement.latency
+    what = f"latency: {budget.statistic}"
+    undecided = _status("UNDECIDED", budget.level)
+    if latency is None or not measurement.executed:
+        text = f"{what} of at most {allowed}: {_why_not_run(measurement)}"
+        return Verdict("latency", limit, None, None, 0.0, undecided, text)
+    seconds = latency.ours.statistic(latency.statistic)
+    if measurement.emulated:
+        text = (
+            f"{what} of at most {allowed}: emulated; {format_seconds(seconds)} on the emulator "
+            "says nothing about the target"
+        )
+        return Verdict("latency", limit, None, None, 0.0, undecided, text)
+    interval = latency.ratio_interval if relative else latency.interval
+    measured = latency.ratio if relative else seconds
+    if interval is None or measured is None:
+        raise AssertionError("BUG: a relative latency budget was measured without its peer")
+    text = f"{what} {_with_interval(seconds, latency.interval)} of {allowed}"
+    if isinstance(budget.max, Relative):
+        peer = latency.peers[budget.max.peer].statistic(latency.statistic)
+        text += (
+            f" (ratio {measured:.3g}, {interval.low:.3g} to {interval.high:.3g}; "
+            f"{budget.max.peer} {format_seconds(peer)} in the same run)"
+        )
+    if latency.decision == "UNDECIDED":
+        text += f"; undecided after {latency.looks} looks: too close, or the machine too noisy"
+    return Verdict(
+        "latency",
+        limit,
+        measured,
+        interval,
+        measured / limit - 1,
+        _status(latency.decision, budget.level),
+        text,
+    )
+
+
+def _quality(budget: QualityBudget, measurement: Measurement) -> Verdict:
+    quality = measurement.quality
+    limit = budget.drop if budget.drop is not None else budget.min
+    if limit is None:
+        raise AssertionError("BUG: a quality budget without a bound")
+    if quality is None:
+        text = f"quality: {_why_not_run(measurement)}"
+        return Verdict("quality", limit, None, None, 0.0, _status("UNDECIDED", budget.level), text)
+    values = f"{quality.metric} {quality.value:.4g}, float model {quality.reference:.4g}"
+    if budget.drop is not None:
+        measured, excess = quality.drop, quality.drop - limit
+        interval = Interval(quality.low, quality.high)
+        text = (
+            f"quality: drop {format_points(measured)} of {format_points(limit)} ({values}, "
+            f"{format_points(interval.low)} to {format_points(interval.high)}, {quality.samples} "
+            "samples)"
+        )
+    else:
+        measured, excess, interval = quality.value, limit - quality.value, None
+        text = f"quality: {values}, at least {limit:.4g} ({quality.samples} samples)"
+    # The budget is about the evaluation data as they are, so the value decides; the interval tells
+    # how far it can be trusted beyond them.
+    status: Status = "PASS" if excess <= _ROUNDING else "FAIL"
+    return Verdict(
+        "quality",
+        limit,
+        measured,
+        interval,
+        excess / abs(limit) if limit else excess,
+        _status(status, budget.level),
+        text,
+    )
+
+
+def _why_not_run(measurement: Measurement) -> str:
+    reason = f": {measurement.reason}" if measurement.reason else ""
+    return f"not measured{reason}" if measurement.executed else f"not executed{reason}"
+
+
+def _status(status: Status, level: Level) -> Status:
+    return "WARN" if level == "warning" and status != "PASS" else status
+
+
+def _with_interval(seconds: float, interval: Interval) -> str:
+    low, high = format_seconds(interval.low), format_seconds(interval.high)
+    return f"{format_seconds(seconds)} ({low} to {high})"
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]

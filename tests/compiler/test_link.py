@@ -1,0 +1,171 @@
+"""The library that ships holds what it needs, shows what it must, and is the same bytes every time."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from budgetc.emit.driver import write_sources
+from budgetc.emit.link import compile_source, link_library
+from budgetc.emit.symbols import exported_symbols, section_sizes, undefined_symbols
+from budgetc.emit.zig import Zig
+from budgetc.lower.lowered import Call, Lowered, Pointer, Port
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import InternalError
+
+# What a library of no weights and one empty kernel takes: ELF headers, tables and the checks of the driver.
+EMPTY_LIBRARY_BYTES = 1600
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("kind", ["shared", "static"])
+def test_only_the_api_is_visible(kind: str, arch: str, build: Callable[..., Any]) -> None:
+    toy = build(f"only_{kind}_{arch}", kind=kind, arch=arch)
+    assert exported_symbols(toy.library) == {f"only_{kind}_{arch}_run"}
+    assert undefined_symbols(toy.library) <= {"memset", "memcpy"}
+
+
+@pytest.mark.parametrize("kind", ["shared", "static"])
+def test_one_thread_needs_no_threads(kind: str, build: Callable[..., Any]) -> None:
+    alone = build(f"alone_{kind}", kind=kind)
+    crowd = build(f"crowd_{kind}", kind=kind, threads=2)
+    assert not any("pthread" in name for name in undefined_symbols(alone.library))
+    assert "pthread_create" in undefined_symbols(crowd.library)
+    assert section_sizes(alone.library).static_ram == 0
+
+
+def test_an_empty_library_is_small(build: Callable[..., Any]) -> None:
+    model = Lowered(
+        inputs=(Port("x", "float32", (1,)),),
+        outputs=(Port("y", "float32", (1,)),),
+        calls=(Call("nothing", (Pointer("input"), Pointer("output")), "nothing"),),
+        arena_bytes=0,
+        arena_lower_bound=0,
+        weight_bytes=0,
+    )
+    kernel = "void nothing(const float *x, float *y) { }"
+    toy = build("empty", lowered=model, weights=b"", kernels=kernel)
+    assert toy.library.stat().st_size <= EMPTY_LIBRARY_BYTES
+
+
+@pytest.mark.parametrize("kind", ["shared", "static"])
+def test_what_nothing_calls_is_not_shipped(kind: str, build: Callable[..., Any]) -> None:
+    toy = build("lean", kind=kind)
+    dead = "const char dead[50000] = {1}; int never(int i) { return dead[i]; }\n"
+    more = build("lean", kind=kind, kernels=dead + (toy.folder / "kernels.c").read_text())
+    assert section_sizes(more.library) == section_sizes(toy.library)
+    assert abs(more.library.stat().st_size - toy.library.stat().st_size) < 16
+
+
+@pytest.mark.parametrize("kind", ["shared", "static"])
+def test_same_inputs_same_bytes(
+    kind: Any, build: Callable[..., Any], tmp_path: Path, cache: Path
+) -> None:
+    """Another folder, another cache, another day: the same library."""
+    toy = build("twice", kind=kind, threads=2)
+    other = tmp_path / "some where else"
+    shutil.copytree(toy.folder, other)
+    toy.library.rename(other / "first")
+    link_library(
+        [other / "driver.c", other / "pool.c"],
+        [other / "kernels.o"],
+        toy.capability,
+        kind,
+        other / toy.library.name,
+        api=["twice_run"],
+        cache=tmp_path / "fresh cache" if kind == "static" else cache / "zig",
+    )
+    assert (other / toy.library.name).read_bytes() == (other / "first").read_bytes()
+    assert b"/tmp" not in (other / "first").read_bytes()
+
+
+def test_new_weights_make_a_new_library(
+    lowered: Lowered, build: Callable[..., Any], tmp_path: Path, cache: Path
+) -> None:
+    """A compiler cache that overlooks the embedded file would link the old weights."""
+    toy = build("weighed")
+    for value in (1, 2):
+        weights = bytes([value]) * lowered.weight_bytes
+        sources = write_sources(lowered, weights, "weighed", tmp_path)
+        out = tmp_path / "libweighed.so"
+        link_library(
+            sources.sources,
+            [toy.folder / "kernels.o"],
+            toy.capability,
+            "shared",
+            out,
+            api=sources.api,
+            cache=cache / "zig",
+        )
+        assert weights in out.read_bytes()
+
+
+def link_with(
+    kernel: str, tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+) -> Path:
+    (tmp_path / "k.c").write_text(kernel)
+    compile_source(tmp_path / "k.c", tmp_path / "k.o", sheet(), Zig(cache / "zig"))
+    call = Call("kernel", (Pointer("input"), Pointer("output")), "kernel")
+    model = replace(lowered, calls=(call,))
+    sources = write_sources(model, bytes(lowered.weight_bytes), "net", tmp_path)
+    out = tmp_path / "libnet.so"
+    link_library(
+        sources.sources, [tmp_path / "k.o"], sheet(), "shared", out, api=sources.api, cache=cache / "zig"
+    )
+    return out
+
+
+def test_a_missing_kernel_is_named(
+    tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+) -> None:
+    with pytest.raises(InternalError, match="undefined symbol: kernel"):
+        link_with("int other;", tmp_path, sheet, cache, lowered)
+
+
+def test_a_kernel_may_ask_the_system_for_arithmetic_only(
+    tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+) -> None:
+    exp = "float expf(float); void kernel(const float *x, float *y) { *y = expf(*x); }"
+    assert undefined_symbols(link_with(exp, tmp_path, sheet, cache, lowered)) == {"expf"}
+    put = 'int puts(const char *); void kernel(const float *x, float *y) { puts("hello"); }'
+    with pytest.raises(InternalError, match=r"libnet.so needs puts, which is not in"):
+        link_with(put, tmp_path, sheet, cache, lowered)
+
+
+def test_a_failed_link_leaves_the_old_library(
+    tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+) -> None:
+    (tmp_path / "libnet.so").write_bytes(b"old")
+    with pytest.raises(InternalError):
+        link_with("int other;", tmp_path, sheet, cache, lowered)
+    assert (tmp_path / "libnet.so").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+def test_two_static_models_link_into_one_program(
+    compiler: str, build: Callable[..., Any], tmp_path: Path, cache: Path
+) -> None:
+    """Both have kernels, weights and a thread pool of the same names."""
+    if compiler == "gcc" and not shutil.which("gcc"):
+        pytest.skip("no gcc on this machine")
+    first = build("first", kind="static", threads=2)
+    second = build("second", kind="static", threads=2, weights=bytes(240))
+    (tmp_path / "both.c").write_text(
+        '#include "first.h"\n#include "second.h"\n'
+        "_Alignas(64) static char workspace[FIRST_WORKSPACE_BYTES];\n"
+        "static float x[60], a[60], b[60];\n"
+        "int main(void) {\n"
+        "  first_inputs fi = {x}; first_outputs fo = {a}; second_inputs si = {x}; second_outputs so = {b};\n"
+        "  if (first_run(&fi, &fo, workspace) || second_run(&si, &so, workspace)) return 1;\n"
+        "  return !(a[59] == 62 && b[59] == 3);\n}\n"
+    )
+    command = [f"-I{first.folder}", f"-I{second.folder}", "both.c", first.library, second.library]
+    command += ["-lm", "-lpthread", "-o", "both"]
+    if compiler == "zig":
+        Zig(cache / "zig").run("cc", "-target", "x86_64-linux-musl", "-static", *command, cwd=tmp_path)
+    else:
+        subprocess.run(["gcc", *map(str, command)], cwd=tmp_path, check=True)
+    assert subprocess.run([tmp_path / "both"], check=False).returncode == 0

@@ -1,0 +1,193 @@
+"""Atomic files and folders: what is killed half-way leaves the old content or the new one."""
+
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from budgetc import store
+from budgetc.store import (
+    Store,
+    check_replaceable,
+    locked_folder,
+    recover,
+    replace_folder_atomically,
+    staging_folder,
+    write_atomic,
+)
+from budgetc_specs.errors import EnvironmentError_, SpecError
+
+FILES = 12
+
+WRITER = """
+import sys
+from pathlib import Path
+from budgetc import store
+if sys.argv[2] == "fallback":
+    store._exchange = lambda one, other: False
+destination = Path(sys.argv[1])
+for n in range(int(sys.argv[3]), 10**9):
+    with store.locked_folder(destination):
+        new = store.staging_folder(destination)
+        for i in range(12):
+            (new / f"part{i}").write_text(str(n) * 1000)
+        (new / "manifest.json").write_text(str(n))
+        store.replace_folder_atomically(new, destination)
+    print(n, flush=True)
+"""
+
+
+def artefact(folder, text):
+    new = staging_folder(folder)
+    (new / "manifest.json").write_text(text)
+    (new / "deep").mkdir()
+    (new / "deep" / "lib").write_text(text)
+    replace_folder_atomically(new, folder)
+
+
+@pytest.fixture(params=["exchange", "fallback"])
+def way(request, monkeypatch):
+    if request.param == "fallback":
+        monkeypatch.setattr(store, "_exchange", lambda one, other: False)
+    return request.param
+
+
+def test_write_atomic_replaces_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_atomic_keeps_the_old_file_when_it_fails(tmp_path):
+    folder = tmp_path / "in-the-way"
+    (folder / "x").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        write_atomic(folder, b"data")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_store_checks_what_it_reads(tmp_path):
+    kept = Store(tmp_path)
+    digest = kept.put(b"bytes")
+    assert kept.get(digest) == b"bytes"
+    assert kept.get("0" * 64) is None
+    (tmp_path / digest[:2] / digest[2:]).write_bytes(b"bitten")
+    assert kept.get(digest) is None
+    assert kept.put(b"bytes") == digest
+    assert kept.get(digest) == b"bytes"
+    with pytest.raises(AssertionError, match="BUG"):
+        kept.get("../../etc/passwd")
+
+
+def test_folder_is_made_replaced_and_nothing_is_left_beside(tmp_path, way):
+    folder = tmp_path / "a" / "out"
+    artefact(folder, "one")
+    (folder / "only-in-one").touch()
+    artefact(folder, "two")
+    assert (folder / "deep" / "lib").read_text() == "two"
+    assert sorted(p.name for p in folder.iterdir()) == ["deep", "manifest.json"]
+    assert [p.name for p in folder.parent.iterdir()] == ["out"]
+
+
+def test_empty_folder_and_link_to_a_folder_are_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    artefact(tmp_path / "link", "one")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "manifest.json").read_text() == "one"
+
+
+def test_other_peoples_files_are_refused(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.txt").write_text("years of work")
+    with pytest.raises(SpecError) as caught:
+        artefact(home, "one")
+    assert str(caught.value) == (
+        f"{home}: the output folder is not empty and holds no manifest.json, so it is not an "
+        "artefact\n"
+        "  a compilation replaces its output folder as a whole; choose another one with --out."
+    )
+    assert (home / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(SpecError) as caught:
+        check_replaceable(home / "thesis.txt")
+    assert str(caught.value) == (
+        f"{home / 'thesis.txt'}: the output folder is a file\n  choose another folder with --out."
+    )
+
+
+def test_the_lock_is_one(tmp_path):
+    folder = tmp_path / "out"
+    code = """if 1:
+        import sys
+        from pathlib import Path
+        from budgetc.store import locked_folder
+        with locked_folder(Path(sys.argv[1])):
+            pass
+    """
+    with locked_folder(folder):
+        other = subprocess.run(
+            [sys.executable, "-c", code, folder], capture_output=True, text=True, check=False
+        )
+    assert (
+        f"{folder}: another compilation is writing to this folder\n  wait for it to end, or choose "
+        "another folder with --out." in other.stderr
+    )
+    assert subprocess.run([sys.executable, "-c", code, folder], check=False).returncode == 0
+
+
+def test_a_parent_that_is_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentError_) as caught, locked_folder(tmp_path / "file" / "out"):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path}/file/out: the folder's parent cannot be written to: File exists\n"
+        "  choose another folder with --out."
+    )
+
+
+def test_recovery(tmp_path):
+    folder = tmp_path / "out"
+    artefact(folder, "one")
+    folder.rename(tmp_path / ".out.previous")
+    staging_folder(folder)
+    sibling = staging_folder(tmp_path / "out.d")
+    recover(folder)
+    assert (folder / "manifest.json").read_text() == "one"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [sibling.name, "out"]
+
+
+@pytest.mark.parametrize("mode", ["exchange", "fallback"])
+def test_kill_leaves_the_old_or_the_new(tmp_path, mode):
+    folder = tmp_path / "out"
+    chance = random.Random(0)
+    last, starved = -1, 0
+    for _ in range(30):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, folder, mode, str(last + 1)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        writer.stdout.readline()
+        time.sleep(chance.uniform(0, 0.05))
+        writer.kill()
+        said = [int(line) for line in writer.communicate()[0].split()]
+        if mode == "exchange":  # whole at once, without anyone's recovery
+            assert (folder / f"part{FILES - 1}").read_text() == (
+                folder / "manifest.json"
+            ).read_text() * 1000
+        with locked_folder(folder):
+            number = int((folder / "manifest.json").read_text())
+            assert sorted(p.name for p in folder.iterdir()) == sorted(
+                ["manifest.json", *(f"part{i}" for i in range(FILES))]
+            )
+            for i in range(FILES):
+                assert (folder / f"part{i}").read_text() == str(number) * 1000
+            assert number >= max([last + 1, *said])
+            assert {p.name for p in tmp_path.iterdir()} == {"out", ".out.lock"}
+        starved += number == last + 1
+        last = number
+    assert starved < 30

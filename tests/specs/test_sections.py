@@ -1,0 +1,93 @@
+"""The sections of a spec: defaults, bounds, and the fields that are not supported yet."""
+
+from typing import Any
+
+import pytest
+from budgetc_specs.section import Section
+from budgetc_specs.sections import (
+    DataSpec,
+    InputSpec,
+    OutputSpec,
+    QualitySpec,
+    SearchSpec,
+    TargetSpec,
+)
+from pydantic import ValidationError
+
+
+def refusals(section: type[Section], value: Any) -> dict[str, str]:
+    with pytest.raises(ValidationError) as caught:
+        section.model_validate(value)
+    return {
+        ".".join(map(str, each["loc"])): each["ctx"]["error"].message
+        for each in caught.value.errors()
+    }
+
+
+def test_defaults() -> None:
+    assert (SearchSpec().trials, SearchSpec().time, SearchSpec().seed) == (0, 600.0, 0)
+    assert QualitySpec().metric == "top1"
+    assert OutputSpec().kind == "shared"
+    assert (TargetSpec().kind, TargetSpec().cpu, TargetSpec().threads) == ("host", None, 1)
+    assert (DataSpec().calibration, DataSpec().evaluation) == (None, None)
+
+
+def test_a_shape_is_a_list_of_whole_numbers() -> None:
+    assert InputSpec(shape=[1, 28]).shape == (1, 28)  # type: ignore[arg-type]
+    assert InputSpec(shape=()).shape == ()
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "found"),
+    [
+        (InputSpec, {}, {"shape": '"shape" is missing'}),
+        (InputSpec, {"shape": 3}, {"shape": '"3" is not a list'}),
+        (
+            InputSpec,
+            {"shape": [0, "N", 1.5, True, 2**31]},
+            {
+                "shape.0": '"0" is below 1',
+                "shape.1": '"N" is not a whole number',
+                "shape.2": '"1.5" is not a whole number',
+                "shape.3": '"true" is not a whole number',
+                "shape.4": '"2147483648" is above 2147483647',
+            },
+        ),
+        (
+            InputSpec,
+            {"shape": [[1, 2], [3, 4]]},
+            {"shape": "several shapes of one input are not supported yet"},
+        ),
+        (
+            InputSpec,
+            {"shape": [1], "shapes": [[1]]},
+            {"shapes": '"shapes" is not supported yet'},
+        ),
+        (QualitySpec, {"metric": "a b"}, {"metric": '"a b" is not a metric'}),
+        (QualitySpec, {"metric": "os:system()"}, {"metric": '"os:system()" is not a metric'}),
+        (QualitySpec, {"slices": "groups.npz"}, {"slices": '"slices" is not supported yet'}),
+        (SearchSpec, {"trials": -1}, {"trials": '"-1" is below 0'}),
+        (SearchSpec, {"trials": "4"}, {"trials": '"4" is not a whole number'}),
+        (SearchSpec, {"time": "10"}, {"time": '"10" has no unit'}),
+        (SearchSpec, {"time": float("inf")}, {"time": '"inf" is not a finite number'}),
+        (SearchSpec, {"seed": 2**32}, {"seed": '"4294967296" is above 4294967295'}),
+        (SearchSpec, {"executor": "dask"}, {"executor": '"executor" is not supported yet'}),
+        (TargetSpec, {"kind": "Pi"}, {"kind": '"Pi" is not a target kind'}),
+        (TargetSpec, {"cpu": "-mcpu=x"}, {"cpu": '"-mcpu=x" is not a CPU'}),
+        (TargetSpec, {"threads": 0}, {"threads": '"0" is below 1'}),
+        (TargetSpec, {"runner": {"rpc": "a:1"}}, {"runner": '"runner" is not supported yet'}),
+        (TargetSpec, {"budgets": {"size": 1}}, {"budgets.size.max": '"1" has no unit'}),
+        (OutputSpec, {"kind": "firmware"}, {"kind": '"firmware" is not supported yet'}),
+        (OutputSpec, {"kind": "shard"}, {"kind": '"shard" is not shared or static'}),
+        (OutputSpec, {"name": "a-b"}, {"name": '"a-b" is not a C identifier'}),
+        (OutputSpec, {"name": 5}, {"name": '"5" is not text'}),
+    ],
+)
+def test_refusals(section: type[Section], value: Any, found: dict[str, str]) -> None:
+    # In Python a bare number of seconds or bytes is fine, in a budget's short form it is not.
+    assert refusals(section, value) == found
+
+
+@pytest.mark.parametrize("metric", ["top1", "mean-iou", "my_metric", "pkg.mod:f1", "m:_f"])
+def test_metrics(metric: str) -> None:
+    assert QualitySpec(metric=metric).metric == metric

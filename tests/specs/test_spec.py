@@ -1,0 +1,200 @@
+"""The spec as a Python value: defaults, names, targets, and what holds between its fields."""
+
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from budgetc_specs.recipe import Recipe, Step
+from budgetc_specs.spec import OutputSpec, Spec, TargetSpec
+from pydantic import ValidationError
+
+FULL: dict[str, Any] = {
+    "budgetc": 1,
+    "model": "m.onnx",
+    "inputs": {"image": {"shape": [1, 1, 28, 28]}},
+    "data": {"calibration": "c.npz", "evaluation": "e.npz"},
+    "quality": {"metric": "top5"},
+    "budgets": {
+        "size": "48 KiB",
+        "memory": "64 KiB",
+        "latency": "0.9 x onnxruntime",
+        "quality": "0.5 pp",
+    },
+    "targets": {
+        "host": {},
+        "pi": {
+            "kind": "aarch64",
+            "cpu": "cortex-a72",
+            "threads": 4,
+            "budgets": {"latency": "2 ms"},
+        },
+    },
+    "strategy": "shrink",
+    "passes": ["clean", "prune{ratio=0.3}"],
+    "search": {"trials": 4, "time": "90 s", "seed": 7},
+    "output": {"name": "mnist", "kind": "static"},
+}
+
+
+def refusals(**fields: Any) -> dict[str, tuple[str, str]]:
+    with pytest.raises(ValidationError) as caught:
+        Spec(**{"model": "m.onnx", **fields})
+    found = {}
+    for error in caught.value.errors():
+        held = error["ctx"]["error"]
+        found[".".join(map(str, error["loc"]))] = (held.message, held.repair)
+    return found
+
+
+def test_only_the_model_is_required() -> None:
+    spec = Spec(model="nets/my-net.onnx")  # type: ignore[arg-type]
+    assert spec.targets == {"host": TargetSpec()}
+    assert spec.output == OutputSpec(name="my_net", kind="shared")
+    assert (spec.passes, spec.strategy, spec.budgets.size) == ("auto", "shrink", None)
+    with pytest.raises(ValidationError, match='"model" is missing'):
+        Spec()  # type: ignore[call-arg]
+
+
+def test_a_full_spec() -> None:
+    spec = Spec(**FULL)
+    assert spec.inputs["image"].shape == (1, 1, 28, 28)
+    assert spec.passes == Recipe((Step("clean"), Step.of("prune", ratio=0.3)))
+    assert spec.search.time == 90.0
+    assert spec.targets["pi"].threads == 4
+
+
+def test_what_is_dumped_is_read_back() -> None:
+    spec = Spec(**FULL)
+    dumped = spec.model_dump(mode="json", by_alias=True)
+    assert dumped["passes"] == "clean | prune{ratio=0.3}"
+    assert dumped["search"]["time"] == "90 s"
+    assert Spec(**dumped) == spec
+
+
+def test_a_spec_survives_pickling() -> None:
+    assert pickle.loads(pickle.dumps(Spec(**FULL))) == Spec(**FULL)
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Spec(**FULL).strategy = "shrink"
+
+
+def test_a_target_has_its_own_budgets_over_those_of_the_spec() -> None:
+    spec = Spec(**FULL)
+    assert spec.budgets_for("host") == spec.budgets
+    merged = spec.budgets_for("pi")
+    assert merged.latency is not None
+    assert merged.latency.max == 0.002
+    assert merged.size == spec.budgets.size
+    with pytest.raises(KeyError, match="nowhere"):
+        spec.budgets_for("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        (None, "m"),
+        ({"kind": "static"}, "m"),
+        ({"name": None}, "m"),
+        ({"name": "own"}, "own"),
+        (OutputSpec(kind="static"), "m"),
+        (OutputSpec(name="own"), "own"),
+    ],
+)
+def test_the_output_is_named_after_the_model(output: Any, name: str) -> None:
+    assert Spec(model="m.onnx", output=output).output.name == name  # type: ignore[arg-type]
+
+
+def test_an_empty_name_is_refused() -> None:
+    assert refusals(output={"name": ""})["output.name"][0] == '"" is not a C identifier'
+
+
+def test_only_the_host_needs_no_kind() -> None:
+    assert Spec(model="m", targets={"host": None}).targets["host"].kind == "host"  # type: ignore[arg-type, dict-item]
+    assert Spec(model="m", targets={"host": {"kind": "x86-64"}}).targets["host"].kind == "x86-64"  # type: ignore[arg-type, dict-item]
+    missing = (
+        '"kind" is missing',
+        'say what it is, such as "kind: aarch64"; `budgetc targets` lists the kinds.',
+    )
+    assert refusals(targets={"pi": {}, "b": None, "c": TargetSpec(), "d": {"kind": "host"}}) == {
+        "targets.pi.kind": missing,
+        "targets.b.kind": missing,
+        "targets.c.kind": missing,
+    }
+
+
+def test_targets_are_named_like_folders_and_all_findings_come_at_once() -> None:
+    name = "use lower-case letters, digits, - and _; it becomes a folder's name."
+    found = refusals(targets={"../x": {}, "ok": {"kind": "aarch64", "cores": 2}, 3: {"kind": "x"}})
+    assert found["targets.../x"] == ('"../x" is not a target name', name)
+    assert found["targets.ok.cores"][0] == '"cores" is not a field here'
+    assert refusals(targets={}) == {"targets": ("no target", 'write "targets: {host: {}}".')}
+    assert refusals(targets={"pi": "aarch64"})["targets.pi"][0] == '"aarch64" is not a mapping'
+    assert refusals(targets=4)["targets"][0] == '"4" is not a mapping'
+
+
+def test_a_quality_budget_needs_evaluation_data() -> None:
+    found = refusals(
+        data={"calibration": "c.npz"},
+        budgets={"quality": "1 pp", "size": 4},
+        targets={"host": {"budgets": {"quality": {"min": 0.9}}}},
+    )
+    needs = (
+        "a quality budget needs evaluation data",
+        'name labelled samples, "data: {evaluation: eval.npz}", or remove the budget.',
+    )
+    assert found["budgets.quality"] == needs
+    assert found["targets.host.budgets.quality"] == needs
+    assert found["budgets.size.max"][0] == '"4" has no unit'
+    assert refusals(budgets=Spec(**FULL).budgets)["budgets.quality"] == needs
+
+
+@pytest.mark.parametrize(
+    ("fields", "loc", "message", "repair"),
+    [
+        (
+            {"budgetc": 2},
+            "budgetc",
+            '"2" is no version of the spec that this budgetc reads',
+            'write "budgetc: 1", or install the budgetc that knows this version.',
+        ),
+        (
+            {"strategy": "shrink-improve"},
+            "strategy",
+            '"shrink-improve" is not supported yet',
+            "choose shrink.",
+        ),
+        (
+            {"strategy": "grow-improve-shrink"},
+            "strategy",
+            '"grow-improve-shrink" is not supported yet',
+            "choose shrink.",
+        ),
+        ({"strategy": "shrnk"}, "strategy", '"shrnk" is not shrink', 'did you mean "shrink"?'),
+        (
+            {"objective": "latency"},
+            "objective",
+            '"objective" is not supported yet',
+            "remove it; this version would otherwise have to ignore it.",
+        ),
+        ({"modle": "x"}, "modle", '"modle" is not a field here', 'did you mean "model"?'),
+        (
+            {"model": ""},
+            "model",
+            '"" is not a path',
+            "a path is absolute or relative to the spec's folder.",
+        ),
+    ],
+)
+def test_refusals(fields: dict[str, Any], loc: str, message: str, repair: str) -> None:
+    assert refusals(**fields)[loc] == (message, repair)
+
+
+def test_the_spec_does_not_need_the_yaml_reader() -> None:
+    code = (
+        "import sys, budgetc_specs.spec; sys.exit(any(m.startswith('ruamel') for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
