@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetc_specs.capability import Capability
+from budgetc_specs.errors import ModelError, SpecError, quoted
 
 from budgetc.build import Built
 from budgetc.load import MANIFEST
@@ -49,6 +50,35 @@ def write_artefact(
         replace_folder_atomically(staging, destination)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def read_artefact(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder in which every file is still what was written.
+
+    Raises:
+        SpecError: the folder holds no artefact.
+        ModelError: the manifest is damaged, or a file is missing or has changed.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        below = sorted(str(p.parent) for p in folder.glob(f"*/{MANIFEST}"))
+        hint = f"did you mean {' or '.join(below)}?" if below else "give the folder of one target."
+        raise SpecError.of(f"{folder} holds no {MANIFEST}", hint)
+    again = "compile the model again."
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        files = dict(manifest["files"])
+        wanted = {str(manifest["library"]), "optimised.onnx"}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is damaged: {error!r}", again) from error
+    for name in sorted({*files, *wanted}):
+        if Path(name).name != name or name not in files:
+            raise ModelError(f"{path} is damaged: it may not name {quoted(name)}", again)
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder / name} is missing", again)
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != files[name]:
+            raise ModelError(f"{folder / name} is not the file that was written", again)
+    return manifest
 
 
 def _manifest(

@@ -47,6 +47,7 @@ class Reference:
         scores: its score for each sample, where there is evaluation data.
         float_session: the float model.
         int8_session: the same model quantized without pruning, where there is calibration data.
+        model_bytes: size of each peer's model file.
     """
 
     inputs: Mapping[str, Array] = field(repr=False)
@@ -57,6 +58,7 @@ class Reference:
     metric: Metric
     float_session: Session
     int8_session: Session | None = None
+    model_bytes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def peers(self) -> Mapping[str, Session]:
@@ -96,7 +98,10 @@ def make_reference(
     else:
         outputs = run_steps(session, inputs, ports, samples)
         scores, labels = None, None
-    return Reference(inputs, samples, outputs, scores, labels, metric, session, int8)
+    sizes = {"onnxruntime": len(model)}
+    if int8_model:
+        sizes["onnxruntime-int8"] = len(int8_model)
+    return Reference(inputs, samples, outputs, scores, labels, metric, session, int8, sizes)
 
 
 def stacked(data: Data) -> dict[str, Array]:

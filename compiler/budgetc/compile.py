@@ -26,6 +26,8 @@ from budgetc.store import check_replaceable, locked_folder
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
 
+_CALIBRATION_HINT = 'name it in the spec, "data: {calibration: calib.npz}"'
+
 
 def compile(  # noqa: A001  the public name of what the tool does
     spec: Spec,
@@ -53,7 +55,6 @@ def compile(  # noqa: A001  the public name of what the tool does
     destination = (out or Path("build") / spec.output.name).absolute()
     digests = _digests(spec, model, calibration, evaluation)
     results: list[TargetResult] = []
-    baseline: dict[str, Any] = {}
     with ExitStack() as stack:
         for name in chosen:
             check_replaceable(destination / name)
@@ -79,7 +80,6 @@ def compile(  # noqa: A001  the public name of what the tool does
                 seconds=max(60.0, spec.search.time),
             )
             reference = _reference(job, evaluation, metric, budgets, scratch, observer, name)
-            baseline = _baseline_json(reference)
             seeker = Seeker(job, reference, budgets, target.runner(capability), scratch, observer)
             found = seeker.seek(name, spec.passes, time.monotonic() + spec.search.time)
             folder = None
@@ -95,9 +95,10 @@ def compile(  # noqa: A001  the public name of what the tool does
                     folder=folder,
                     certificate=found.certificate,
                     exit_code=found.exit_code,
+                    baseline=_baseline_json(reference),
                 )
             )
-    return Result(spec.output.name, tuple(results), baseline)
+    return Result(spec.output.name, tuple(results))
 
 
 def load_inputs(spec: Spec) -> tuple[Model, Data | None, Data | None, Metric]:
@@ -113,15 +114,22 @@ def load_inputs(spec: Spec) -> tuple[Model, Data | None, Data | None, Metric]:
         budgets = spec.budgets_for(name)
         if budgets.quality:
             check_quality_budget(budgets.quality, metric)
+        if _int8_peer(budgets) and not spec.data.calibration:
+            raise SpecError.of(
+                "budgets.latency: a budget relative to onnxruntime-int8 needs calibration data",
+                f"{_CALIBRATION_HINT}, or compare with onnxruntime.",
+            )
     if spec.passes != "auto":
-        make_passes(spec.passes)
+        for step in make_passes(spec.passes):
+            if step.needs().calibration and not spec.data.calibration:
+                raise SpecError.of(
+                    f"passes: {step.name} needs calibration data", f"{_CALIBRATION_HINT}."
+                )
     model = load_model(spec.model, {n: s.shape for n, s in spec.inputs.items()})
     calibration = load_data(spec.data.calibration, model) if spec.data.calibration else None
     evaluation = None
     if spec.data.evaluation:
-        evaluation = load_data(
-            spec.data.evaluation, model, labels_required=metric.needs_labels
-        )
+        evaluation = load_data(spec.data.evaluation, model, labels_required=metric.needs_labels)
     return model, calibration, evaluation, metric
 
 
@@ -150,11 +158,6 @@ def _reference(
     """onnxruntime on the float model, and on the quantized one where it can be made."""
     say = lambda text: observer(Event("stage", target, text=text))  # noqa: E731
     int8_model: bytes | None = None
-    needed = (
-        budgets.latency
-        and isinstance(budgets.latency.max, Relative)
-        and budgets.latency.max.peer == "onnxruntime-int8"
-    )
     if job.calibration:
         say("quantizing the baseline")
         folder = scratch / f"baseline-{target}"
@@ -162,24 +165,25 @@ def _reference(
         try:
             int8_model = run_passes(job, int8_recipe(), folder, lambda _: None).model.data
         except (ChildDied, ModelError) as error:
-            if needed:
+            if _int8_peer(budgets):
                 raise
             observer(Event("note", target, text=f"no int8 baseline: {error.message}"))
-    elif needed:
-        raise SpecError.of(
-            "budgets.latency: a budget relative to onnxruntime-int8 needs calibration data",
-            'name it in the spec, "data: {calibration: calib.npz}", or compare with onnxruntime.',
-        )
     say("measuring the float model in onnxruntime")
     return make_reference(
         job.model.data, job.model.inputs, evaluation, metric, int8_model, job.capability.threads
     )
 
 
+def _int8_peer(budgets: Budgets) -> bool:
+    """Whether a budget is relative to the quantized model in onnxruntime."""
+    limit = budgets.latency.max if budgets.latency else None
+    return isinstance(limit, Relative) and limit.peer == "onnxruntime-int8"
+
+
 def _baseline_json(reference: Reference) -> dict[str, Any]:
     scores = reference.scores
     return {
-        "peers": sorted(reference.peers),
+        "model_bytes": dict(reference.model_bytes),
         "samples": reference.samples,
         "metric": reference.metric.name if scores is not None else None,
         "quality": float(scores.mean()) if scores is not None else None,

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from budgetc.loading.external import embed_external_data
 from budgetc.loading.inputs import fix_dimensions
 from budgetc.loading.normalise import (
+    check_expansion,
     inline_functions,
     lift_constants,
     name_nodes,
@@ -101,7 +102,7 @@ def _read(path: Path) -> bytes:
         raise ModelError(
             f"the model can not be read: {error.strerror}", "look at `model` in the spec."
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ModelError("the model is not a regular file")
@@ -110,7 +111,10 @@ def _read(path: Path) -> bytes:
                 f"the model has {status.st_size} bytes",
                 f"a model file holds at most 2 GiB ({PROTOBUF_LIMIT} bytes).",
             )
-        return file.read(PROTOBUF_LIMIT)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(PROTOBUF_LIMIT)
+    finally:
+        os.close(descriptor)
 
 
 def _parse(data: bytes) -> onnx.ModelProto:
@@ -132,6 +136,7 @@ def _parse(data: bytes) -> onnx.ModelProto:
 
 
 def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> Model:
+    check_expansion(model)
     _check(model)
     model = inline_functions(model)
     refuse_foreign_operators(model)

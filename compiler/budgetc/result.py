@@ -57,7 +57,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """The outcome for one target. `folder` is None where nothing was written."""
+    """The outcome for one target.
+
+    Attributes:
+        target: its name in the spec.
+        capability: its sheet.
+        trials: every candidate that was tried, in order.
+        chosen: the one that was handed over.
+        folder: where it was written; None where nothing was.
+        certificate: why nothing was handed over, in words.
+        exit_code: 0, or why not.
+        baseline: what onnxruntime makes of the model: `metric`, `quality` of the float model on so many
+            `samples`, and `model_bytes` of each peer.
+    """
 
     target: str
     capability: Capability
@@ -66,6 +78,7 @@ class TargetResult:
     folder: Path | None
     certificate: str = ""
     exit_code: int = 0
+    baseline: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def nearest(self) -> Trial | None:
@@ -80,7 +93,6 @@ class Result:
 
     name: str
     targets: tuple[TargetResult, ...]
-    baseline: Mapping[str, Any]
 
     @property
     def exit_code(self) -> int:
@@ -93,7 +105,6 @@ class Result:
             "budgetc": 1,
             "name": self.name,
             "exit_code": self.exit_code,
-            "baseline": dict(self.baseline),
             "targets": [_target_json(t) for t in self.targets],
         }
 
@@ -106,6 +117,7 @@ def _target_json(result: TargetResult) -> dict[str, Any]:
         "folder": str(result.folder) if result.folder else None,
         "chosen": trial_json(result.chosen) if result.chosen else None,
         "certificate": result.certificate,
+        "baseline": dict(result.baseline),
         "trials": [trial_json(t) for t in result.trials],
     }
 

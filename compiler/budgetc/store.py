@@ -71,13 +71,15 @@ class Store:
 def locked_folder(destination: Path) -> Iterator[None]:
     """Hold the one lock of an output folder, and clear away what a killed run has left beside it.
 
-    The lock is a hidden file beside the folder, because the folder itself is replaced as a whole.
+    The lock is a hidden file beside the folder, because the folder itself is replaced as a whole. It goes when the
+    lock is released, and so do parents that were made for it and stayed empty.
 
     Raises:
         EnvironmentError_: another process holds the lock, or the place is not writable.
     """
     destination = _real(destination)
     lock = filelock.FileLock(destination.parent / f".{destination.name}.lock", timeout=0)
+    made = [parent for parent in destination.parents if not parent.exists()]
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -95,7 +97,12 @@ def locked_folder(destination: Path) -> Iterator[None]:
         recover(destination)
         yield
     finally:
+        # Gone while it is still held: whoever opened it before finds that it has no name any more, and tries again.
+        Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+        with contextlib.suppress(OSError):  # it is not empty, or another run has removed it
+            for parent in made:
+                parent.rmdir()
 
 
 def staging_folder(destination: Path) -> Path:

@@ -64,6 +64,8 @@ class Verdict:
         status: WARN is a FAIL or UNDECIDED of a budget with `level: warning`, or a PASS with a
             doubt.
         text: one line for people, which says why.
+        unit: what limit, measured and interval count: `bytes`, `seconds`, `fraction` (a drop of the
+            metric), `metric`, or `x onnxruntime-int8` for multiples of a peer.
     """
 
     budget: BudgetName
@@ -73,6 +75,7 @@ class Verdict:
     excess: float
     status: Status
     text: str
+    unit: str
 
     @property
     def holds(self) -> bool:
@@ -144,7 +147,9 @@ def _memory(budget: MemoryBudget, measurement: Measurement) -> Verdict:
 def _exact(name: BudgetName, level: Level, limit: int, measured: int, parts: str) -> Verdict:
     status: Status = "PASS" if measured <= limit else "FAIL"
     text = f"{name}: {format_bytes(measured)} of {format_bytes(limit)} ({parts})"
-    return Verdict(name, limit, measured, None, measured / limit - 1, _status(status, level), text)
+    return Verdict(
+        name, limit, measured, None, measured / limit - 1, _status(status, level), text, "bytes"
+    )
 
 
 def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
@@ -152,18 +157,19 @@ def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
     limit = budget.max.ratio if isinstance(budget.max, Relative) else budget.max
     allowed = str(budget.max) if relative else format_seconds(limit)
     latency = measurement.latency
+    unit = f"x {budget.max.peer}" if isinstance(budget.max, Relative) else "seconds"
     what = f"latency: {budget.statistic}"
     undecided = _status("UNDECIDED", budget.level)
     if latency is None or not measurement.executed:
         text = f"{what} of at most {allowed}: {_why_not_run(measurement)}"
-        return Verdict("latency", limit, None, None, 0.0, undecided, text)
+        return Verdict("latency", limit, None, None, 0.0, undecided, text, unit)
     seconds = latency.ours.statistic(latency.statistic)
     if measurement.emulated:
         text = (
             f"{what} of at most {allowed}: emulated; {format_seconds(seconds)} on the emulator "
             "says nothing about the target"
         )
-        return Verdict("latency", limit, None, None, 0.0, undecided, text)
+        return Verdict("latency", limit, None, None, 0.0, undecided, text, unit)
     interval = latency.ratio_interval if relative else latency.interval
     measured = latency.ratio if relative else seconds
     if interval is None or measured is None:
@@ -185,6 +191,7 @@ def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
         measured / limit - 1,
         _status(latency.decision, budget.level),
         text,
+        unit,
     )
 
 
@@ -193,9 +200,12 @@ def _quality(budget: QualityBudget, measurement: Measurement) -> Verdict:
     limit = budget.drop if budget.drop is not None else budget.min
     if limit is None:
         raise AssertionError("BUG: a quality budget without a bound")
+    unit = "metric" if budget.drop is None else "fraction"
+    status: Status
     if quality is None:
         text = f"quality: {_why_not_run(measurement)}"
-        return Verdict("quality", limit, None, None, 0.0, _status("UNDECIDED", budget.level), text)
+        status = _status("UNDECIDED", budget.level)
+        return Verdict("quality", limit, None, None, 0.0, status, text, unit)
     values = f"{quality.metric} {quality.value:.4g}, float model {quality.reference:.4g}"
     if budget.drop is not None:
         measured, excess = quality.drop, quality.drop - limit
@@ -210,7 +220,7 @@ def _quality(budget: QualityBudget, measurement: Measurement) -> Verdict:
         text = f"quality: {values}, at least {limit:.4g} ({quality.samples} samples)"
     # The budget is about the evaluation data as they are, so the value decides; the interval tells
     # how far it can be trusted beyond them.
-    status: Status = "PASS" if excess <= _ROUNDING else "FAIL"
+    status = "PASS" if excess <= _ROUNDING else "FAIL"
     return Verdict(
         "quality",
         limit,
@@ -219,6 +229,7 @@ def _quality(budget: QualityBudget, measurement: Measurement) -> Verdict:
         excess / abs(limit) if limit else excess,
         _status(status, budget.level),
         text,
+        unit,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 Array = npt.NDArray[np.generic]
 
@@ -242,6 +242,12 @@ def drop_dead(node: ir.Node) -> None:
     for producer in producers:
         if producer is not None:
             drop_dead(producer)
+
+
+def infer_missing_shapes(model: ir.Model) -> None:
+    """Run ONNX shape inference if the shape of any tensor of the main graph is unknown."""
+    if any(value.name and dims(value) is None for node in model.graph for value in node.outputs):
+        ShapeInferencePass()(model)
 
 
 def remove_dead(model: ir.Model) -> bool:

@@ -76,6 +76,14 @@ class Target(Protocol):
         """
         ...
 
+    def cpus(self) -> Mapping[str, Capability]:
+        """The sheets of all CPUs of this kind, by the names that `capability` takes, for one thread.
+
+        Raises:
+            budgetc_specs.errors.EnvironmentError_: this machine has none.
+        """
+        ...
+
     def families(self) -> Sequence[Family]:
         """Kernel families in the order in which they are offered a task."""
         ...

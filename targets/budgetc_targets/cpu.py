@@ -44,6 +44,10 @@ class CpuTarget(ABC):
             )
         return Capability(target=self.kind, threads=threads, **self.sheets[name])
 
+    def cpus(self) -> Mapping[str, Capability]:
+        """The sheets of the table."""
+        return {name: self.capability(name, 1) for name in self.sheets}
+
     def families(self) -> Sequence[Family]:
         """All kernel families."""
         return cpu_families()

@@ -115,10 +115,9 @@ def lowered() -> Lowered:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all workers: the first use of a target builds its libc."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "emit-cache"
+def cache(request: pytest.FixtureRequest) -> Path:
+    """One cache for all workers and runs: the first use of a target builds its libc."""
+    return Path(request.config.cache.mkdir("emit"))
 
 
 @pytest.fixture(scope="session")

@@ -165,7 +165,7 @@ def test_two_static_models_link_into_one_program(
     command = [f"-I{first.folder}", f"-I{second.folder}", "both.c", first.library, second.library]
     command += ["-lm", "-lpthread", "-o", "both"]
     if compiler == "zig":
-        Zig(cache / "zig").run("cc", "-target", "x86_64-linux-musl", "-static", *command, cwd=tmp_path)
+        Zig(cache / "zig").run("cc", "-target", first.capability.zig_target, *command, cwd=tmp_path)
     else:
         subprocess.run(["gcc", *map(str, command)], cwd=tmp_path, check=True)
     assert subprocess.run([tmp_path / "both"], check=False).returncode == 0

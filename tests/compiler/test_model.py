@@ -364,7 +364,7 @@ def test_a_function_that_calls_itself(tmp_path):
         functions=[function],
         domains=["local"],
     )
-    assert "Loop" in refusal(saved(tmp_path, model))
+    assert refusal(saved(tmp_path, model)) == 'the model\'s function "Loop" calls itself'
 
 
 def test_functions_that_double_at_every_level(tmp_path):
@@ -390,6 +390,30 @@ def test_functions_that_double_at_every_level(tmp_path):
     assert refusal(saved(tmp_path, model)) == (
         f"the model's functions expand to {2**39} nodes\n  at most 1000000 are read."
     )
+
+
+def test_functions_that_go_too_deep(tmp_path):
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    functions = [
+        helper.make_function(
+            "local",
+            f"F{level}",
+            ["a"],
+            ["b"],
+            [helper.make_node(f"F{level - 1}", ["a"], ["b"], domain="local")],
+            imports,
+        )
+        for level in range(1, 3000)
+    ]
+    model = model_of(
+        [helper.make_node("F2999", ["x"], ["y"], domain="local")],
+        [value("x", [2])],
+        [value("y", [2])],
+        functions=functions,
+        domains=["local"],
+    )
+    text = "the model's functions call one another hundreds of levels deep"
+    assert refusal(saved(tmp_path, model)) == text
 
 
 def test_nodes_get_names_of_their_own(tmp_path):

@@ -90,7 +90,7 @@ def test_localised_objects_still_link_and_run(
         "int main(void) { return visible(5) != 12 || visible(0) != 8 || table || counter != 1; }"
     )
     command = ("main.c", "a.o", compiled / "b.o", "-o", "main")
-    Zig(cache / "zig").run("cc", "-target", "x86_64-linux-musl", *command, cwd=tmp_path)
+    Zig(cache / "zig").run("cc", "-target", "x86_64-linux-gnu.2.17", *command, cwd=tmp_path)
     assert subprocess.run([tmp_path / "main"], check=False).returncode == 0
 
 

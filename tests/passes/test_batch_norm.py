@@ -155,6 +155,25 @@ def test_statistics_that_make_no_scale_are_refused(apply, parse, change, reason)
     assert reason in done.refusals()[0]
 
 
+@pytest.mark.parametrize(
+    ("line", "inputs", "reason"),
+    [
+        (BN.replace(">", ", training_mode = 1>") + " (x, k, k, k, k)", "", "in training mode"),
+        (BN + " (x, k, k, m, k)", ", float[4] m", "are not all constant"),
+    ],
+)
+def test_what_is_not_inference_with_constants_is_refused(apply, parse, line, inputs, reason):
+    outputs = "y, rm, rv" if "training" in line else "y"
+    model = parse(
+        f"""g (float[1,4,5,5] x, float[4] k{inputs}) => (float[1,4,5,5] y)
+            {{ {outputs} = {line} }}""",
+        k=np.ones(4, "f"),
+    )
+    done = apply(model, FoldBatchNorm())
+    assert not done.modified
+    assert reason in done.refusals()[0]
+
+
 def test_an_old_opset_is_an_error_that_says_how_to_convert(apply, parse):
     model = parse("g (float[1] x) => (float[1] y) { y = Relu (x) }", 8)
     with pytest.raises(PassError, match=r"opset 8 .*version_converter"):

@@ -19,6 +19,23 @@ def test_arithmetic_on_shapes_becomes_a_constant(apply, parse, same):
     same(done)
 
 
+def test_unknown_shapes_are_inferred_from_what_was_folded(apply, parse, same):
+    model = parse(
+        """g (float[2,3,4] x, int64[2] k, int64[2] l) => (float[6,4] y)
+           { t = Mul (k, l) r = Reshape (x, t) y = Relu (r) }""",
+        k=np.array([2, 4]),
+        l=np.array([3, 1]),
+    )
+    del model.graph.value_info[:]
+    done = apply(model, FoldConstants())
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in done.after.graph.value_info
+    }
+    assert shapes["r"] == [6, 4]
+    same(done)
+
+
 @pytest.mark.parametrize(
     ("attribute", "array"),
     [

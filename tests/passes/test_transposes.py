@@ -73,7 +73,7 @@ def test_following_operators_take_the_layout_of_the_convolutions(apply, parse, s
 
 
 def test_a_residual_from_the_input_shares_its_transpose(apply, parse, same):
-    lines = f"a = {IN} (x) b = {CONV} (a, w) c = {OUT} (b) m = Add (c, x) n = {IN} (m) f = {CONV} (n, w) y = {OUT} (f)"  # noqa: E501
+    lines = f"a = {IN} (x) b = {CONV} (a, w) c = {OUT} (b) m = Add (c, x) n = {IN} (m) f = {CONV} (n, w) y = {OUT} (f)"
     done = apply(channels_last(parse, lines), CancelTransposes())
     assert done.ops == ["Transpose", "Conv", "Add", "Conv", "Transpose"]
     same(done, relative=1e-5)
@@ -109,6 +109,14 @@ def test_a_flattened_output_keeps_its_order(apply, parse, same):
     lines = f"a = {IN} (x) b = {CONV} (a, w) c = {OUT} (b) y = Flatten (c)"
     done = apply(channels_last(parse, lines, "float[1,120]"), CancelTransposes())
     assert not done.modified
+
+
+def test_a_reshape_that_cannot_follow_does_not_hold_up_the_rest(apply, parse, same):
+    lines = f"""a = {IN} (x) b = {CONV} (a, w) c = {OUT} (b) r = Relu (c) d1 = {IN} (r)
+                f = {CONV} (d1, w) g1 = {OUT} (f) s = Add (g1, r) y = Reshape (s, rows)"""
+    done = apply(channels_last(parse, lines, "float[1,120]"), CancelTransposes())
+    assert done.ops == ["Transpose", "Conv", "Relu", "Conv", "Add", "Transpose", "Reshape"]
+    same(done, relative=1e-5)
 
 
 @pytest.mark.parametrize(

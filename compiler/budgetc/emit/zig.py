@@ -1,7 +1,9 @@
 """Running the zig toolchain: where it is, its private cache, and what its failures mean."""
 
+import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,16 +59,7 @@ class Zig:
         }
         command = [str(zig_executable()), *map(str, arguments)]
         try:
-            done = subprocess.run(
-                command,
-                cwd=cwd,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=self.seconds,
-                check=False,
-            )
+            code, printed = _run(command, cwd, environment, self.seconds)
         except OSError as error:
             raise EnvironmentError_(
                 f"zig cannot be run: {error}",
@@ -77,12 +70,12 @@ class Zig:
                 f"zig {arguments[0]} took longer than {self.seconds:.0f} s",
                 f"run it on a less busy machine, or put the cache {cache} on a faster disk",
             ) from error
-        output = done.stdout.decode("utf-8", "replace")
-        if done.returncode == 0:
+        output = printed.decode("utf-8", "replace")
+        if code == 0:
             return output
         tail = "\n".join(output.strip().splitlines()[-_TAIL_LINES:])
-        if done.returncode < 0 or any(fault in output for fault in _MACHINE_FAULTS):
-            how = f"was killed by signal {-done.returncode}" if done.returncode < 0 else "failed"
+        if code < 0 or any(fault in output for fault in _MACHINE_FAULTS):
+            how = f"was killed by signal {-code}" if code < 0 else "failed"
             raise EnvironmentError_(
                 f"zig {arguments[0]} {how}:\n{tail}",
                 f"free disk space and memory, and make {cache} writable",
@@ -91,6 +84,29 @@ class Zig:
             f"BUG: zig {arguments[0]} refused generated code:\n{tail}",
             "report this with the text above",
         )
+
+
+def _run(
+    command: list[str], cwd: Path | None, environment: dict[str, str], seconds: float
+) -> tuple[int, bytes]:
+    """Exit code and output of a command that starts processes of its own: none of them outlives the call."""
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return process.returncode, output
 
 
 def zig_executable() -> Path:

@@ -18,12 +18,10 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace calls of the functions that a model defines by the functions' nodes.
 
     Raises:
-        ModelError: a function calls itself, the expansion has more than a million nodes, or one can
-            not be inlined.
+        ModelError: one can not be inlined.
     """
     if not model.functions:
         return model
-    _check_expansion(model)
     try:
         # A function may be written for another operator set than the model; the inliner converts
         # it.
@@ -152,8 +150,14 @@ def _constant(node: onnx.NodeProto) -> TensorProto | None:
     return None
 
 
-def _check_expansion(model: onnx.ModelProto) -> None:
-    """Count the nodes that inlining would make, without making them."""
+def check_expansion(model: onnx.ModelProto) -> None:
+    """Count the nodes that inlining the functions would make, without making them.
+
+    It comes before everything else that looks into functions: the checker would follow them all.
+
+    Raises:
+        ModelError: a function calls itself, or the expansion has more than a million nodes.
+    """
     functions = {(f.domain, f.name, getattr(f, "overload", "")): f for f in model.functions}
     sizes: dict[_FunctionKey, int | None] = {}
 
@@ -176,7 +180,10 @@ def _check_expansion(model: onnx.ModelProto) -> None:
             raise ModelError(f"the model's function {quoted(key[1])} calls itself")
         return known
 
-    expanded = size(list(model.graph.node))
+    try:
+        expanded = size(list(model.graph.node))
+    except RecursionError as error:
+        raise ModelError("the model's functions call one another hundreds of levels deep") from error
     if expanded > _MOST_NODES:
         raise ModelError(
             f"the model's functions expand to {expanded} nodes", f"at most {_MOST_NODES} are read."

@@ -63,7 +63,8 @@ def build_harness(
         capability: the target.
         cache: folder for the programs and, below it, zig's caches.
         library: None for a program that opens the library at run time; a static library to link it
-            in, as a program without dependencies that an emulator can run.
+            in. Where the target is not native, that makes a program without dependencies, which an
+            emulator can run; the first one for an architecture takes a minute to build its libc.
         symbol: the function to call in a static library.
 
     Raises:
@@ -71,7 +72,8 @@ def build_harness(
         InternalError: the program does not compile or link.
     """
     source = resources.files("budgetc.emit").joinpath("harness.c").read_bytes()
-    target = capability.zig_target if library is None else f"{capability.arch}-linux-musl"
+    alone = library is not None and not capability.native
+    target = f"{capability.arch}-linux-musl" if alone else capability.zig_target
     key = hashlib.sha256(b"\0".join((source, target.encode(), symbol.encode())))
     if library is not None:
         key.update(library.read_bytes())
@@ -83,7 +85,9 @@ def build_harness(
         (Path(temporary) / "harness.c").write_bytes(source)
         linked = ["-ldl", "-lpthread"]
         if library is not None:
-            linked = [f"-DSTATIC_RUN={symbol}", "-static", str(library.resolve()), "-lm"]
+            linked = [f"-DSTATIC_RUN={symbol}", str(library.resolve()), "-lm", "-lpthread"]
+        if alone:
+            linked.append("-static")
         flags = ("-target", target, "-std=c23", "-O2", "-g0", "-s", "-fno-sanitize=all")
         Zig(cache / "zig").run(
             "cc", *flags, "harness.c", *linked, "-o", "harness", cwd=Path(temporary)
@@ -122,7 +126,11 @@ class Harness:
         self._loaded = False
 
     def __enter__(self) -> Self:
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(
@@ -131,6 +139,8 @@ class Harness:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None and self._process is not None:
+            self._process.kill()  # it may be in the middle of a long answer that nobody waits for
         self._stop()
         self._folder.cleanup()
 
@@ -187,6 +197,10 @@ class Harness:
         """
         self._write(inputs, "inputs.bin")
         return int(self._ask(f"threads {threads} {count} inputs.bin")[0])
+
+    def _close(self) -> None:
+        self._stop()
+        self._folder.cleanup()
 
     def _start(self) -> None:
         # Samples are named relative to the working directory: the protocol has no quoting.

@@ -10,6 +10,7 @@ from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import (
     BudgetcError,
     EnvironmentError_,
+    InfeasibleError,
     SpecError,
     WrongNumbersError,
 )
@@ -77,11 +78,12 @@ class Seeker:
                 return Found(tuple(trials), trial, built, "", 0)
             if trial.outcome == "out of reach" and optimised:
                 skipped.append((len(trials) - 1, optimised))
+        proven = not stopped and all(t.outcome == "out of reach" for t in trials)
         if not any(t.measurement for t in trials) and skipped:
             self._measure_smallest(trials, skipped)
-        return Found(
-            tuple(trials), None, None, _certificate(trials, self._budgets, stopped), _code(trials)
-        )
+        code = InfeasibleError.exit_code if proven else _code(trials)
+        certificate = _certificate(trials, self._budgets, stopped)
+        return Found(tuple(trials), None, None, certificate, code)
 
     def _measure_smallest(self, trials: list[Trial], skipped: list[tuple[int, Optimised]]) -> None:
         """Nothing was built because nothing can fit; build what comes nearest, so that its figures are real."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 import onnx_ir as ir
 from onnx_ir.passes.common import (
     CommonSubexpressionEliminationPass,
-    DeduplicateHashedInitializersPass,
+    DeduplicateInitializersPass,
 )
 
 from budgetc_passes.cleanup.constants import FoldConstants
@@ -16,6 +16,8 @@ from budgetc_passes.contract import Evidence, Needs, Note, Pass, PassResult
 from budgetc_passes.fixpoint import run_to_fixed_point
 from budgetc_passes.graph import label, remove_dead
 from budgetc_passes.invariants import finish, require
+
+EVERY_SIZE = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class RemoveRepeats:
             for node, name in nodes.items()
             if node not in left
         ]
-        DeduplicateHashedInitializersPass()(model)
+        # The hashing kind of this pass stumbles over arrays that are not contiguous.
+        DeduplicateInitializersPass(size_limit=EVERY_SIZE)(model)
         CommonSubexpressionEliminationPass()(model)
         notes += [
             Note("did", name, "removed: another node does the same")

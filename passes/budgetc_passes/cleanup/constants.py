@@ -23,6 +23,7 @@ from budgetc_passes.graph import (
     constant,
     dims,
     drop_dead,
+    infer_missing_shapes,
     is_op,
     label,
 )
@@ -77,6 +78,8 @@ class FoldConstants:
             kept |= grown.keys()
         for value in region.border(kept):
             notes.append(_replace(value, region.known[value]))
+        if any(note.kind == "did" for note in notes):
+            infer_missing_shapes(model)  # a Reshape says more when its target is a constant
         return finish(model, self.name, before, notes)
 
 

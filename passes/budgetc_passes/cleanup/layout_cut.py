@@ -84,6 +84,17 @@ class _Region:
         found = None if node is None else self.followers.get(node)
         return self.frame[root] if node is None or not found or not found.moves_output else node
 
+    def layouts(self, ends: Mapping[ir.Value, list[ir.Node | int]]) -> list[int]:
+        """The layouts that something outside asks for; any one where nothing does."""
+        return sorted({e for found in ends.values() for e in found if isinstance(e, int)}) or [0]
+
+    def stuck(self) -> list[ir.Node]:
+        """Following nodes that can work in none of the layouts in question, so stay as they are."""
+        if len(self.members) == len(self.frame):
+            return []  # no Transposes
+        layouts = self.layouts(self.ends())
+        return [n for n in self.nodes if not any(self.can(n, layout) for layout in layouts)]
+
     def ends(self) -> dict[ir.Value, list[ir.Node | int]]:
         """For each root its producer and then its readers: following nodes, or fixed layouts."""
         found: dict[ir.Value, list[ir.Node | int]] = {}
@@ -139,10 +150,12 @@ def assign_layouts(model: ir.Model, family: tuple[Perm, ...]) -> list[Note]:
         found = follower(node, rank, version)
         if found is not None:
             followers[node] = found
-    notes: list[Note] = []
-    for region in _regions(family, followers, roots):
-        notes += _solve(region)
-    return notes
+    regions = _regions(family, followers, roots)
+    while stuck := [node for region in regions for node in region.stuck()]:
+        for node in stuck:
+            del followers[node]
+        regions = _regions(family, followers, roots)
+    return [note for region in regions for note in _solve(region)]
 
 
 def _regions(
@@ -214,14 +227,11 @@ def _solve(region: _Region) -> list[Note]:
     ends = region.ends()
     if any(use.node.graph is not old[0].graph for value in region.members for use in value.uses()):
         return [Note("refused", name, "not moved: a branch or loop reads a tensor of the region")]
-    layouts = sorted({end for found in ends.values() for end in found if isinstance(end, int)})
+    layouts = region.layouts(ends)
     if len(layouts) > 2:
         text = f"not moved: {len(layouts)} layouts meet in one region, and two at most are solved"
         return [Note("refused", name, text)]
-    chosen = _cut(region, ends, layouts or [0])
-    if chosen is None:
-        return [Note("refused", name, "not moved: an operator can work in neither layout")]
-    cost, sides = chosen
+    cost, sides = _cut(region, ends, layouts)
     paid = sum(_weight(node.outputs[0]) for node in old)
     if cost >= paid:
         return []
@@ -232,22 +242,18 @@ def _solve(region: _Region) -> list[Note]:
 
 def _cut(
     region: _Region, ends: Mapping[ir.Value, list[ir.Node | int]], layouts: list[int]
-) -> tuple[int, Mapping[ir.Node, int]] | None:
-    """Cost and layout of each following node in the cheapest assignment; None if there is none."""
+) -> tuple[int, Mapping[ir.Node, int]]:
+    """Cost and layout of each following node in the cheapest assignment."""
     a, b = layouts[0], layouts[-1]
     if a == b:
-        can = all(region.can(node, a) for node in region.nodes)
-        return (0, dict.fromkeys(region.nodes, a)) if can else None
+        return 0, dict.fromkeys(region.nodes, a)
     graph = nx.DiGraph()
     graph.add_nodes_from([a, b])
     for node in region.nodes:
-        can_a, can_b = region.can(node, a), region.can(node, b)
-        if not (can_a or can_b):
-            return None
         graph.add_node(node)
-        if not can_b:
+        if not region.can(node, b):
             graph.add_edge(a, node)  # an edge without a capacity is never cut
-        if not can_a:
+        if not region.can(node, a):
             graph.add_edge(node, b)
     for root, (producer, *readers) in ends.items():
         graph.add_edge(producer, ("to", root), capacity=_weight(root))

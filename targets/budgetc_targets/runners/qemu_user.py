@@ -28,7 +28,7 @@ class QemuUser:
         if _emulator(self.arch):
             return ""
         return (
-            f"not executed: qemu-{self.arch} is not installed "
+            f"qemu-{self.arch} is not installed "
             "(Debian and Ubuntu: apt-get install qemu-user-static)"
         )
 

@@ -1,0 +1,145 @@
+"""Measure an artefact folder again, on this machine: intact files, memory, and latency beside onnxruntime."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.budgets import LatencyBudget, Relative
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import BudgetcError, EnvironmentError_
+
+from budgetc.artefact import read_artefact
+from budgetc.assess import synthetic
+from budgetc.baseline import make_session, timer
+from budgetc.cache import cache_folder
+from budgetc.load import Interface
+from budgetc.measure.harness import Harness, build_harness
+from budgetc.measure.latency import Latency, Statistic, measure_latency
+from budgetc.measure.memory import Memory, memory_of
+from budgetc.measure.size import Size, size_of
+from budgetc.model import parse_model
+from budgetc.registry import TARGETS, find_target, installed
+
+PEER = "onnxruntime"
+STATISTICS: tuple[Statistic, ...] = ("p50", "p90", "p99", "mean")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was measured of an artefact.
+
+    Attributes:
+        folder: where it is.
+        recipe: what made it.
+        capability: the sheet it was made for.
+        size: of the library.
+        memory: of one inference.
+        latency: beside onnxruntime on the optimised model, one and the other with as many threads as the target
+            has; None where it cannot be timed here.
+        reason: why not.
+    """
+
+    folder: Path
+    recipe: str
+    capability: Capability
+    size: Size
+    memory: Memory
+    latency: Latency | None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, in bytes and seconds: what `--json` prints."""
+        found: dict[str, Any] = {
+            "budgetc": 1,
+            "folder": str(self.folder),
+            "recipe": self.recipe,
+            "target": self.capability.model_dump(mode="json"),
+            "size": {"bytes": self.size.deployed},
+            "memory": {
+                "bytes": self.memory.total,
+                "arena": self.memory.arena,
+                "static": self.memory.static,
+                "stack": self.memory.stack,
+                "observed": self.memory.observed,
+            },
+            "latency": None,
+            "reason": self.reason,
+        }
+        if (latency := self.latency) and latency.ratio_interval:
+            timings = {"ours": latency.ours, **latency.peers}
+            found["latency"] = {
+                "runs": latency.ours.runs,
+                "seconds": {n: {s: t.statistic(s) for s in STATISTICS} for n, t in timings.items()},
+                "p50_interval_s": [latency.interval.low, latency.interval.high],
+                "ratio": latency.ratio,
+                "ratio_interval": [latency.ratio_interval.low, latency.ratio_interval.high],
+            }
+        return found
+
+
+def bench(folder: Path, runs: int) -> Benchmark:
+    """Measure the artefact in a folder, on made-up inputs.
+
+    Args:
+        folder: as `budgetc compile` has written it.
+        runs: timed inferences of each contestant.
+
+    Raises:
+        SpecError: the folder holds no artefact.
+        ModelError: a file is missing or is not the one that was written.
+        BinaryError: the library crashed or hung.
+    """
+    manifest = read_artefact(folder)
+    interface = Interface.from_json(manifest)
+    sheet = Capability.model_validate(manifest["target"])
+    library = folder / interface.library
+    size, reason = size_of(library), _why_not_timed(sheet)
+    if reason:
+        memory = memory_of(library, interface.workspace_bytes)
+        return Benchmark(folder, manifest["recipe"], sheet, size, memory, None, reason)
+    cache = cache_folder() / "harness"
+    shared = library.suffix == ".so"
+    program = build_harness(
+        sheet, cache, None if shared else library, "" if shared else interface.symbol
+    )
+    path = folder / "optimised.onnx"
+    model = parse_model(path.read_bytes(), path)
+    inputs = synthetic(model.inputs, steps=1)
+    feed = {p.name: inputs[p.name].reshape(p.shape) for p in model.inputs}
+    peer = timer(make_session(model.data, threads=sheet.threads), feed)
+    budget = LatencyBudget(max=Relative(1.0, PEER), runs=runs)
+    with Harness([str(program)], interface, library if shared else None) as harness:
+        harness.load(inputs)
+        latency = measure_latency(harness.time, {PEER: peer}, budget, looks=1)
+        used = harness.memory()
+    memory = memory_of(
+        library, interface.workspace_bytes, stack=used.stack, observed=used.anonymous
+    )
+    return Benchmark(folder, manifest["recipe"], sheet, size, memory, latency)
+
+
+def _why_not_timed(sheet: Capability) -> str:
+    """Why this machine cannot run the sheet's code, or nothing.
+
+    Asked of the targets and not of the sheet: the artefact may come from another machine.
+    """
+    for kind in installed(TARGETS):
+        try:
+            known = find_target(kind).cpus().values()
+        except EnvironmentError_:
+            continue
+        if any(each.native and _code(each) == _code(sheet) for each in known):
+            return ""
+    try:
+        runner = find_target(sheet.target).runner(sheet.model_copy(update={"native": False}))
+    except BudgetcError as error:
+        return error.message
+    words = f"code for {sheet.cpu} ({sheet.arch}) does not run on this machine"
+    if runner.command(Path("program")) is not None:
+        return f"{words}, and times on its emulator say nothing about it"
+    return words
+
+
+def _code(sheet: Capability) -> dict[str, Any]:
+    """What of a sheet decides which instructions the code has."""
+    return sheet.model_dump(exclude={"target", "native", "threads"})

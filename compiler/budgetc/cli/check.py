@@ -1,0 +1,84 @@
+"""`budgetc check`: everything that a spec names is read and checked, nothing is compiled."""
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from budgetc.cli.arguments import Overrides, SpecFile
+from budgetc.cli.terminal import open_terminal, say
+
+if TYPE_CHECKING:
+    from budgetc_specs.budgets import Budgets
+    from budgetc_specs.spec import Spec
+
+    from budgetc.data import Data
+    from budgetc.lower.lowered import Port
+    from budgetc.model import Model
+
+
+def check(spec: SpecFile, overrides: Overrides = None) -> int:
+    """Check a spec, its model, data, passes and targets, in seconds and without compiling."""
+    from budgetc_specs.document import load_spec
+
+    loaded = load_spec(spec, overrides or ())
+    from budgetc.compile import load_inputs  # after the spec, whose errors need no wait
+
+    model, calibration, evaluation, metric = load_inputs(loaded)
+    out = open_terminal().out
+    grid = Table.grid(padding=(0, 2))
+    for name, text in _facts(loaded, model, calibration, evaluation, metric.name):
+        grid.add_row(name, text)
+    out.print(grid)
+    say(out, f"{spec}: ok", "green")
+    return 0
+
+
+def _facts(
+    spec: "Spec", model: "Model", calibration: "Data | None", evaluation: "Data | None", metric: str
+) -> list[tuple[str, str]]:
+    from budgetc_specs.units import format_bytes
+
+    facts = [("model", f"{spec.model.name}, opset {model.opset}")]
+    facts += [("input", _port(p)) for p in model.inputs]
+    facts += [("output", _port(p)) for p in model.outputs]
+    facts.append(("parameters", f"{model.parameter_count:,} in {format_bytes(model.weight_bytes)}"))
+    facts.append(("calibration", _samples(calibration)))
+    facts.append(("evaluation", _samples(evaluation) + (f", {metric}" if evaluation else "")))
+    facts.append(("passes", str(spec.passes)))
+    for name, section in spec.targets.items():
+        words = [section.kind, section.cpu or "", f"{section.threads} threads"]
+        facts.append((f"target {name}", ", ".join(w for w in words if w and w != "1 threads")))
+        facts += [(f"  {budget}", text) for budget, text in budget_texts(spec.budgets_for(name))]
+    return facts
+
+
+def budget_texts(budgets: "Budgets") -> list[tuple[str, str]]:
+    """Each budget that is set, by name, as people write it."""
+    from budgetc_specs.units import format_bytes, format_points, format_seconds
+
+    texts = []
+    for name, each in (("size", budgets.size), ("memory", budgets.memory)):
+        if each:
+            texts.append((name, f"at most {format_bytes(each.max_bytes)}", each.level))
+    if latency := budgets.latency:
+        limit = latency.max
+        words = format_seconds(limit) if isinstance(limit, float) else str(limit)
+        texts.append(("latency", f"{latency.statistic} at most {words}", latency.level))
+    if quality := budgets.quality:
+        if quality.drop is not None:
+            words = f"drop at most {format_points(quality.drop)}"
+        else:
+            words = f"at least {quality.min}"
+        texts.append(("quality", words, quality.level))
+    return [(n, t + (" (warning only)" if level == "warning" else "")) for n, t, level in texts]
+
+
+def _port(port: "Port") -> str:
+    return f"{port.name}: {port.dtype} {list(port.shape)}"
+
+
+def _samples(data: "Data | None") -> str:
+    if data is None:
+        return "none"
+    rest = f", {data.left_over} left over" if data.left_over else ""
+    return f"{data.count} samples of {data.path.name}{rest}"

@@ -1,0 +1,72 @@
+"""The command line: `budgetc VERB`. Each verb lives in a file of its own."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from budgetc.cli.bench import bench
+from budgetc.cli.check import check
+from budgetc.cli.compile import compile_spec
+from budgetc.cli.doctor import doctor
+from budgetc.cli.exits import catch_signals, guarded
+from budgetc.cli.passes import passes
+from budgetc.cli.schema import schema
+from budgetc.cli.targets import targets
+
+app = typer.Typer(
+    name="budgetc",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"budgetc {version('budgetc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _budgetc(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Make a neural network fit a declared budget, as a native library that stands alone.
+
+    Exit codes: 0 all budgets met; 1 a budget missed; 2 spec or usage; 3 proven infeasible; 4 this machine lacks
+    something; 5 lock out of date; 6 wrong numbers; 7 the model is invalid; 8 target unreachable; 70 a bug; 130
+    interrupted.
+    """
+
+
+for name, verb in {
+    "check": check,
+    "compile": compile_spec,
+    "bench": bench,
+    "targets": targets,
+    "passes": passes,
+    "schema": schema,
+    "doctor": doctor,
+}.items():
+    app.command(name)(guarded(verb))
+
+
+def main() -> None:
+    """Run the command that the process was started with, and end the process."""
+    catch_signals()
+    app()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The report of a compilation: the verdict on every budget, what onnxruntime makes of it, and what was tried."""
+
+from collections.abc import Callable, Sequence
+
+from budgetc_specs.errors import printable
+from budgetc_specs.units import format_bytes, format_points, format_seconds
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from budgetc.cli.terminal import say
+from budgetc.result import Result, TargetResult, Trial
+from budgetc.verdict import Measurement, Verdict
+
+_STYLES = {"PASS": "green", "WARN": "yellow", "UNDECIDED": "yellow", "FAIL": "bold red"}
+_NONE = "-"
+
+
+def print_report(console: Console, result: Result, *, verbose: bool) -> None:
+    """Everything there is to say about a result; with `verbose` also what each pass did."""
+    for each in result.targets:
+        _print_target(console, each, verbose=verbose)
+
+
+def print_misses(console: Console, result: Result) -> None:
+    """Only what went wrong, for who wants to hear nothing else."""
+    for each in result.targets:
+        if each.exit_code:
+            say(console, f"{each.target}: {_why_nothing(each)}")
+
+
+def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> None:
+    shown = result.chosen or result.nearest
+    say(console, f"\n{result.target}: {result.capability.target}, {result.capability.cpu}", "bold")
+    if result.chosen is None:
+        say(console, _why_nothing(result), "bold red")
+    if shown is not None:
+        if result.chosen is None:
+            say(console, f"\nnearest point: {shown.recipe}")
+        console.print(_verdicts(shown.verdicts))
+        for verdict in shown.verdicts:
+            if verbose or verdict.status != "PASS":
+                say(console, f"  {verdict.text}", "" if verdict.holds else "red")
+        console.print(_comparison(result, shown))
+    console.print(_candidates(result))
+    if verbose:
+        _print_ledger(console, result)
+    if result.folder is not None:
+        say(console, f"\nwritten to {result.folder}", "bold green")
+
+
+def _why_nothing(result: TargetResult) -> str:
+    proven = " (proven before anything was built)" if result.exit_code == 3 else ""
+    wrong = [t for t in result.trials if t.outcome == "wrong numbers"]
+    lines = [f"nothing was written: no candidate keeps every budget{proven}"]
+    if wrong:
+        lines = ["nothing was written: the binary's numbers are wrong, which is a fault of budgetc"]
+        lines += [f"  {t.recipe}: {t.reason}" for t in wrong]
+    lines += [f"  {line}" for line in result.certificate.splitlines()]
+    if not result.certificate and not wrong:
+        lines += [f"  {t.recipe}: {t.outcome}: {t.reason}" for t in result.trials]
+    return "\n".join(lines)
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> Table:
+    table = _table("budget", ">limit", ">measured", ">interval", "status")
+    for v in verdicts:
+        form = _format(v)
+        interval = f"{form(v.interval.low)} to {form(v.interval.high)}" if v.interval else _NONE
+        table.add_row(
+            Text(v.budget, "bold"),
+            Text(form(v.limit)),
+            Text(_NONE if v.measured is None else form(v.measured)),
+            Text(interval),
+            Text(v.status, _STYLES[v.status]),
+        )
+    if not verdicts:
+        table.add_row(Text("no budgets are set", "dim"))
+    return table
+
+
+def _format(verdict: Verdict) -> Callable[[float], str]:
+    if verdict.unit == "bytes":
+        return lambda value: format_bytes(round(value))
+    if verdict.unit == "seconds":
+        return format_seconds
+    if verdict.unit == "fraction":
+        return format_points
+    if verdict.unit == "metric":
+        return lambda value: f"{value:.4g}"
+    return lambda value: f"{value:.3g} {verdict.unit}"
+
+
+def _comparison(result: TargetResult, trial: Trial) -> Table:
+    """The artefact beside what onnxruntime makes of the same model."""
+    measurement, baseline = trial.measurement, result.baseline
+    sizes = baseline.get("model_bytes", {})
+    table = _table("", ">budgetc", *(f">{_peer(name)}" for name in sizes))
+    own_size = format_bytes(measurement.size.deployed) if measurement else _NONE
+    table.add_row("size", own_size, *(f"{format_bytes(b)} model" for b in sizes.values()))
+    if measurement and measurement.latency:
+        latency = measurement.latency
+        own = latency.ours.statistic(latency.statistic)
+        row = [format_seconds(own)]
+        for name in sizes:
+            theirs = latency.peers[name].statistic(latency.statistic)
+            row.append(f"{format_seconds(theirs)} ({theirs / own:.2f}x)")
+        table.add_row(f"latency {latency.statistic}", *row)
+    if measurement and measurement.quality:
+        quality = measurement.quality
+        others = [f"{quality.reference:.4g}" if n == "onnxruntime" else _NONE for n in sizes]
+        table.add_row(quality.metric, f"{quality.value:.4g}", *others)
+    return table
+
+
+def _peer(name: str) -> str:
+    return {"onnxruntime": "onnxruntime float", "onnxruntime-int8": "onnxruntime int8"}.get(
+        name, name
+    )
+
+
+def _candidates(result: TargetResult) -> Table:
+    table = _table("#", "candidate", "outcome", ">size", ">latency", ">quality drop", "why")
+    for number, trial in enumerate(result.trials, 1):
+        size, latency, quality = _figures(trial.measurement)
+        style = "green" if trial is result.chosen else ""
+        table.add_row(
+            str(number),
+            Text(printable(trial.recipe), style),
+            Text(trial.outcome, style),
+            size,
+            latency,
+            quality,
+            Text(_why(trial)),
+        )
+    return table
+
+
+def _why(trial: Trial) -> str:
+    if trial.reason:
+        return printable(trial.reason.partition("\n")[0])
+    missed = [v.budget for v in trial.verdicts if not v.holds]
+    return f"misses {', '.join(missed)}" if missed else ""
+
+
+def _figures(measurement: Measurement | None) -> tuple[str, str, str]:
+    if measurement is None:
+        return _NONE, _NONE, _NONE
+    latency, quality = measurement.latency, measurement.quality
+    return (
+        format_bytes(measurement.size.deployed),
+        format_seconds(latency.ours.statistic(latency.statistic)) if latency else _NONE,
+        format_points(quality.drop) if quality else _NONE,
+    )
+
+
+def _print_ledger(console: Console, result: TargetResult) -> None:
+    for number, trial in enumerate(result.trials, 1):
+        say(console, f"\ncandidate {number}: {trial.recipe}", "bold")
+        for entry in trial.ledger:
+            state = "changed" if entry["modified"] else "left as it was"
+            weights = format_bytes(entry["weight_bytes"])
+            say(console, f"  {entry['pass']}: {state}, weights {weights}")
+            for note in entry["notes"]:
+                refused = "refused: " if note["kind"] == "refused" else ""
+                where = f"{note['node']}: " if note["node"] else ""
+                say(console, f"    {where}{refused}{note['text']}", "dim")
+        if trial.agreement:
+            say(console, f"  against onnxruntime: {trial.agreement}")
+        for key, value in trial.parts.items():
+            say(console, f"  {key}: {value}", "dim")
+        for schedule in trial.schedules:
+            words = ", ".join(f"{key} {value}" for key, value in schedule.items())
+            say(console, f"  schedule: {words}", "dim")
+
+
+def _table(*headings: str) -> Table:
+    """A table without lines; a heading that starts with > stands over right-aligned cells."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), title=" ")
+    for heading in headings:
+        right = heading.startswith(">")
+        table.add_column(
+            heading.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+        )
+    return table

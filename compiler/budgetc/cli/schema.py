@@ -1,0 +1,11 @@
+"""`budgetc schema`: the JSON Schema of a spec, for editors."""
+
+import json
+
+
+def schema() -> int:
+    """Print the JSON Schema of a spec (draft-07), which editors of YAML, JSON and TOML understand."""
+    from budgetc_specs.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0

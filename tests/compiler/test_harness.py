@@ -1,0 +1,243 @@
+"""The harness runs the real library: exact outputs, honest figures, and a name for every way to die."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from budgetc.lower.lowered import Call, Lowered, Pointer, Port
+from budgetc.measure.harness import BinaryError, Harness, build_harness
+from budgetc_specs.errors import InternalError
+from budgetc_targets.runners.local import Local
+from budgetc_targets.runners.qemu_user import QemuUser
+
+ARM = QemuUser("aarch64", "cortex-a72")
+needs_arm = pytest.mark.skipif(bool(ARM.why_not), reason=ARM.why_not or "qemu is there")
+
+
+@pytest.fixture
+def start(cache: Path) -> Callable[..., Harness]:
+    """A harness for a built library; one for another architecture or a static library links it in."""
+
+    def make(toy: Any, seconds: float = 60.0) -> Harness:
+        shared = toy.capability.native and toy.library.suffix == ".so"
+        linked = None if shared else toy.library
+        program = build_harness(toy.capability, cache, linked, toy.interface.symbol)
+        command = (Local() if toy.capability.native else ARM).command(program)
+        assert command is not None
+        return Harness(command, toy.interface, toy.library if shared else None, seconds)
+
+    return make
+
+
+def samples(count: int, seed: int = 0) -> dict[str, Any]:
+    generator = np.random.default_rng(seed)
+    # Eighths: every sum and product of the toy is exact in float32.
+    return {"image": generator.integers(-800, 800, (count, 60)).astype(np.float32) / 8}
+
+
+@pytest.mark.parametrize("kind", ["shared", "static"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_sample_is_run(
+    kind: str, threads: int, build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    toy = build(f"all_{kind}_{threads}", kind=kind, threads=threads)
+    inputs = samples(100)
+    with start(toy) as harness:
+        outputs = harness.run(inputs)
+        assert list(outputs) == ["logits"]
+        assert np.array_equal(outputs["logits"], toy.expected(inputs["image"]))
+        again = harness.run({"image": inputs["image"][:7]})
+        assert np.array_equal(again["logits"], outputs["logits"][:7])
+
+
+@needs_arm
+@pytest.mark.parametrize("threads", [1, 2])
+def test_another_architecture_runs_emulated(
+    threads: int, build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    toy = build(f"arm_{threads}", kind="static", arch="aarch64", threads=threads)
+    inputs = samples(20)
+    with start(toy, 300.0) as harness:
+        assert np.array_equal(harness.run(inputs)["logits"], toy.expected(inputs["image"]))
+        assert len(harness.time(5)) == 5
+        assert harness.threads(2, 100, inputs) == 0
+        assert harness.memory().stack > 0
+
+
+def test_samples_are_fed_in_steps_of_the_batch(
+    build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    model = Lowered(
+        inputs=(Port("a", "uint8", (2, 3)), Port("b", "float32", (2,))),
+        outputs=(Port("sum", "float32", (2, 3)), Port("last", "float32", ())),
+        calls=(
+            Call(
+                "sum",
+                (Pointer("input"), Pointer("input", 0, 1), Pointer("output"), Pointer("output", 0, 1)),
+                "sum",
+            ),
+        ),
+        arena_bytes=0,
+        arena_lower_bound=0,
+        weight_bytes=0,
+    )
+    kernel = """
+    void sum(const unsigned char *a, const float *b, float *y, float *last) {
+        for (int i = 0; i < 6; i++) y[i] = a[i] + b[i / 3];
+        *last = b[1];
+    }"""
+    toy = build("batched", lowered=model, weights=b"", kernels=kernel)
+    a = np.arange(21, dtype=np.uint8).reshape(7, 3)
+    b = np.arange(7, dtype=np.float32) * 100
+    with start(toy) as harness:
+        outputs = harness.run({"a": a, "b": b})
+    assert np.array_equal(outputs["sum"], (a + b[:, None])[:6].astype(np.float32))
+    assert np.array_equal(outputs["last"], b[[1, 3, 5]])
+
+
+def test_time_gives_one_figure_for_each_inference(
+    build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    quick, slow = build("quick"), build("slow", kernels=SPIN)
+    with start(quick) as first, start(slow) as second:
+        first.load(samples(1))
+        times = first.time(500), second.time(500)
+    assert [len(t) for t in times] == [500, 500]
+    assert all((t > 0).all() for t in times)
+    assert np.median(times[1]) > 3 * np.median(times[0])
+
+
+SPIN = """
+#include <stdint.h>
+void double_plus_one(const float *x, float *y, int32_t begin, int32_t end) {
+    for (int i = begin; i < end; i++) y[i] = 2 * x[i] + 1;
+}
+void add(const float *x, const float *w, float *y) {
+    for (volatile int i = 0; i < 20000; i++);
+}
+void add_border(const uint8_t *b, float *y) {}
+"""
+
+
+def test_memory_is_what_the_first_inference_takes(
+    lowered: Lowered, build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    greedy = """
+    #include <stdint.h>
+    static char once[300000];
+    void greedy(char *arena) {
+        volatile char deep[50000];
+        for (int i = 0; i < 50000; i += 64) deep[i] = 1;
+        for (int i = 0; i < 1000000; i += 64) arena[i] = 1;
+        for (int i = 0; i < 300000; i += 64) once[i] = arena[i];
+        __asm__ volatile("" :: "r"(once) : "memory");
+    }"""
+    call = Call("greedy", (Pointer("arena"),), "greedy")
+    toy = build("greedy", lowered=replace(lowered, calls=(call,), arena_bytes=1_000_000), kernels=greedy)
+    with start(toy) as harness:
+        memory = harness.memory()
+        assert 50_000 <= memory.stack < 52_000
+        assert 1_300_000 <= memory.anonymous < 1_400_000
+        assert memory.resident >= memory.anonymous
+        assert harness.memory() == memory
+
+
+def test_threads_agree(build: Callable[..., Any], start: Callable[..., Harness]) -> None:
+    with start(build("agree")) as harness:
+        assert harness.threads(2, 10_000, samples(16)) == 0
+
+
+def test_a_library_with_hidden_state_is_caught(
+    build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    counting = SPIN.replace("void add_border", "static int n; void other") + (
+        "void add_border(const uint8_t *b, float *y) { y[0] = n++; }"
+    )
+    with start(build("stateful", kernels=counting)) as harness:
+        assert harness.threads(2, 50, samples(4)) > 0
+
+
+def broken(statement: str) -> str:
+    return SPIN.replace("for (volatile int i = 0; i < 20000; i++);", statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "signal"),
+    [
+        ("y[704 / 4] = 1;", "SIGSEGV"),  # one element beyond the arena's 704 bytes
+        ("*(volatile const float *)(x + 60);", "SIGSEGV"),  # one beyond the input
+        ("__builtin_trap();", "SIGILL"),
+        ("extern void abort(void); abort();", "SIGABRT"),
+    ],
+)
+def test_a_crash_names_its_signal(
+    statement: str, signal: str, build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    toy = build("crash", kernels=broken(statement))
+    with start(toy) as harness, pytest.raises(BinaryError, match=f"killed by {signal} during `run`") as e:
+        harness.run(samples(1))
+    assert e.value.cause == signal
+    assert e.value.exit_code == 6
+
+
+def test_a_hang_is_stopped(build: Callable[..., Any], start: Callable[..., Harness]) -> None:
+    toy = build("hang", kernels=broken("for (volatile int i = 0;; i++);"))
+    with start(toy, 1.0) as harness, pytest.raises(BinaryError, match="did not end within 1 s") as e:
+        harness.run(samples(1))
+    assert e.value.cause == "timeout"
+
+
+def test_a_refused_call_is_reported(
+    build: Callable[..., Any], start: Callable[..., Harness], cache: Path
+) -> None:
+    toy = build("refused")
+    wrong = replace(toy, interface=replace(toy.interface, workspace_bytes=700))
+    with start(wrong) as harness, pytest.raises(BinaryError, match="the library returned 2"):
+        harness.run(samples(1))
+
+
+def test_a_library_that_cannot_be_opened_is_reported(
+    build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    toy = build("unopened")
+    toy.library.write_bytes(b"not a library")
+    with pytest.raises(BinaryError, match="`start` failed"), start(toy):
+        pass
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {},
+        {"image": np.zeros((0, 60), np.float32)},
+        {"image": np.zeros((2, 60), np.float64)},
+        {"image": np.zeros((2, 61), np.float32)},
+    ],
+)
+def test_samples_that_do_not_fit_are_our_fault(
+    inputs: dict[str, Any], build: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    with start(build("fit")) as harness, pytest.raises(InternalError, match="BUG"):
+        harness.run(inputs)
+
+
+def test_it_is_built_once(sheet: Callable[..., Any], cache: Path) -> None:
+    first = build_harness(sheet(), cache)
+    before = first.stat().st_mtime_ns
+    assert build_harness(sheet(), cache) == first
+    assert first.stat().st_mtime_ns == before
+
+
+def test_nothing_is_left_behind(build: Callable[..., Any], start: Callable[..., Harness]) -> None:
+    harness = start(build("tidy"))
+    with harness:
+        harness.run(samples(3))
+        folder = Path(harness._folder.name)
+        process = harness._process
+        assert folder.exists()
+        assert process is not None
+    assert not folder.exists()
+    assert process.returncode == 0

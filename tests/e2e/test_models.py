@@ -1,0 +1,78 @@
+"""All six example models, float and int8, for this machine and for aarch64: every number against onnxruntime."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from budgetc_specs.spec import Spec
+
+import budgetc
+from budgetc.result import Result
+
+MODELS = Path(__file__).parents[1] / "models"
+EXAMPLES = Path(__file__).parents[2] / "specs" / "examples"
+
+FLOAT = "clean | fuse | clean"
+INT8 = "clean | fuse | clean | quantize"
+SAMPLES = 64
+
+
+def _pictures(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
+    """Smooth random pictures: nearer to what the models were trained on than white noise is."""
+    random = np.random.default_rng(0)
+    coarse = random.uniform(low, high, (SAMPLES, *(-(-n // 4) for n in shape[:2]), *shape[2:]))
+    fine = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : shape[0], : shape[1]]
+    return fine.astype(np.float32)
+
+
+CASES = {
+    "mnist5k_cnn": (EXAMPLES / "mnist", "input", (1, 28, 28), None),
+    "animalmnist_dscnn": (EXAMPLES / "animals", "input", (1, 28, 28), None),
+    "mlperf_tiny_resnet8_cifar10": (MODELS, "input", (32, 32, 3), (-1.0, 1.0)),
+    "mlperf_tiny_dscnn_kws": (MODELS, "input", (50, 10, 1), (0.0, 225.0)),
+    "mlperf_tiny_mobilenet_vww": (MODELS, "input", (96, 96, 3), (0.0, 255.0)),
+    "mtcnn_rnet": (MODELS, "input_2", (24, 24, 3), (-1.0, 1.0)),
+}
+
+
+def _compile(name: str, recipe: str, folder: Path) -> Result:
+    home, port, shape, scale = CASES[name]
+    if scale is None:
+        archives = {
+            "calibration": home / "calibration.npz",
+            "evaluation": home / "evaluation.npz",
+        }
+    else:
+        pictures = _pictures(shape, *scale)
+        archive = folder / "data.npz"
+        np.savez(archive, **{port: pictures})
+        archives = {"calibration": archive, "evaluation": archive}
+    spec = Spec.model_validate(
+        {
+            "model": home / f"{name}.onnx",
+            "inputs": {port: {"shape": [1, *shape]}},
+            "data": archives,
+            "quality": {"metric": "top1" if scale is None else "mse"}
+            if scale is None
+            else {"metric": "agreement"},
+            "targets": {"host": {}, "pi": {"kind": "aarch64", "cpu": "cortex-a72"}},
+            "passes": recipe,
+            "output": {"name": "model"},
+        }
+    )
+    return budgetc.compile(spec, out=folder / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [FLOAT, INT8], ids=["float", "int8"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_real_model_compiles_and_agrees(name: str, recipe: str, tmp_path: Path) -> None:
+    result = _compile(name, recipe, tmp_path)
+    assert result.exit_code == 0
+    for target in result.targets:
+        assert target.chosen, target.certificate
+        print(target.target, target.chosen.agreement, target.chosen.measurement)
+        assert (tmp_path / "out" / target.target / "libmodel.so").exists()
+        if target.chosen.measurement and target.chosen.measurement.executed:
+            assert target.chosen.agreement
+            assert target.chosen.agreement.agrees
