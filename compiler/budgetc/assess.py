@@ -1,7 +1,8 @@
 """Measure a built library and hold its numbers against onnxruntime: the facts that verdicts are made of."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,10 @@ from budgetc.measure.size import size_of
 from budgetc.verdict import Measurement
 
 SYNTHETIC_STEPS = 16
+EMULATED_SECONDS = (
+    40.0  # an emulator is a hundred times slower; it gets through as many samples as fit
+)
+EMULATED_STEPS = 16  # inferences between two looks at the clock
 
 Array = npt.NDArray[np.generic]
 Outputs = Mapping[str, Array]
@@ -59,6 +64,18 @@ class Reference:
     float_session: Session
     int8_session: Session | None = None
     model_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def first(self, samples: int) -> "Reference":
+        """The same for the first samples only; a whole number of inferences."""
+        part = samples / self.samples
+        return replace(
+            self,
+            inputs={n: a[: round(len(a) * part)] for n, a in self.inputs.items()},
+            samples=samples,
+            outputs={n: a[:samples] for n, a in self.outputs.items()},
+            scores=self.scores[:samples] if self.scores is not None else None,
+            labels=self.labels[:samples] if self.labels is not None else None,
+        )
 
     @property
     def peers(self) -> Mapping[str, Session]:
@@ -162,11 +179,13 @@ def assess(
         )
     with started as harness:
         say("checking outputs")
+        emulated = not job.capability.native
+        if emulated:
+            reference = _as_far_as_time_allows(harness, reference)
         outputs = by_sample(harness.run(reference.inputs), reference.samples)
         agreement = _agreement(built, outputs, reference)
         quality = _quality(outputs, reference)
         latency: Latency | None = None
-        emulated = not job.capability.native
         if not emulated:
             say("measuring latency")
             latency = _latency(harness, reference, budgets, built)
@@ -181,8 +200,19 @@ def assess(
     return Assessment(measurement, agreement)
 
 
+def _as_far_as_time_allows(harness: Harness, reference: Reference) -> Reference:
+    """The first samples, as many as an emulator is expected to get through in its time."""
+    batch = max((p.shape[0] for p in harness.interface.inputs if p.shape), default=1)
+    few = reference.first(min(reference.samples, EMULATED_STEPS * batch))
+    start = time.monotonic()
+    harness.run(few.inputs)
+    pace = (time.monotonic() - start) / few.samples
+    many = int(EMULATED_SECONDS / pace) // batch * batch
+    return reference.first(max(few.samples, min(many, reference.samples)))
+
+
 def _start(built: Built, job: Job, runner: Runner) -> Harness | None:
-    cache = cache_folder() / "harness"
+    cache = cache_folder()
     if job.capability.native and job.library == "shared":
         command = runner.command(build_harness(job.capability, cache))
         return Harness(command, built.interface, built.library) if command else None
@@ -234,9 +264,7 @@ def _quality(outputs: Outputs, reference: Reference) -> Quality | None:
     )
 
 
-def _latency(
-    harness: Harness, reference: Reference, budgets: Budgets, built: Built
-) -> Latency:
+def _latency(harness: Harness, reference: Reference, budgets: Budgets, built: Built) -> Latency:
     ports = built.interface.inputs
     first = {
         p.name: reference.inputs[p.name][: p.shape[0] if p.shape else 1].reshape(p.shape)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from budgetc_specs.budgets import LatencyBudget, Relative
+from budgetc_specs.budgets import LatencyBudget, Peer, Relative
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import BudgetcError, EnvironmentError_
 
@@ -20,7 +20,7 @@ from budgetc.measure.size import Size, size_of
 from budgetc.model import parse_model
 from budgetc.registry import TARGETS, find_target, installed
 
-PEER = "onnxruntime"
+PEER: Peer = "onnxruntime"
 STATISTICS: tuple[Statistic, ...] = ("p50", "p90", "p99", "mean")
 
 
@@ -97,7 +97,7 @@ def bench(folder: Path, runs: int) -> Benchmark:
     if reason:
         memory = memory_of(library, interface.workspace_bytes)
         return Benchmark(folder, manifest["recipe"], sheet, size, memory, None, reason)
-    cache = cache_folder() / "harness"
+    cache = cache_folder()
     shared = library.suffix == ".so"
     program = build_harness(
         sheet, cache, None if shared else library, "" if shared else interface.symbol

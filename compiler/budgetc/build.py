@@ -17,11 +17,12 @@ from budgetc.emit.link import Kind, link_library
 from budgetc.load import Interface
 from budgetc.lower.lowered import Lowered
 from budgetc.model import Model, parse_model
-from budgetc.worker import run_child
+from budgetc.worker import ChildDied, run_child
 
 PASS_SECONDS = 600.0
 CODE_SECONDS = 900.0
 CHILD_BYTES = 8 * 2**30
+TUNING_ATTEMPTS = 3
 
 Say = Callable[[str], None]
 
@@ -107,6 +108,34 @@ def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
     return Optimised(recipe, model, tuple(answer["ledger"]))
 
 
+def _generate(job: Job, model_file: Path, folder: Path, say: Say) -> Mapping[str, Any]:
+    """Generate code in a child. One that dies while it tunes is started again: records say where it got to."""
+    attempts = TUNING_ATTEMPTS if job.trials else 1
+    for attempt in range(1, attempts + 1):
+        try:
+            answer: Mapping[str, Any] = run_child(
+                "budgetc.produce:produce",
+                {
+                    "model": str(model_file),
+                    "kind": job.kind,
+                    "capability": job.capability.model_dump(mode="json"),
+                    "trials": job.trials,
+                    "records": str(cache_folder() / "records"),
+                    "folder": str(folder),
+                },
+                timeout_s=job.seconds,
+                memory_bytes=CHILD_BYTES,
+                progress=lambda message: say(message["stage"]),
+            )
+        except ChildDied as error:
+            if attempt == attempts:
+                raise
+            say(f"{error.message}; going on from its records")
+        else:
+            return answer
+    raise AssertionError("BUG: neither an answer nor an error")
+
+
 def build(job: Job, optimised: Optimised, folder: Path, say: Say) -> Built:
     """Lower and link an optimised model.
 
@@ -117,21 +146,7 @@ def build(job: Job, optimised: Optimised, folder: Path, say: Say) -> Built:
     start = time.monotonic()
     model_file = folder / "optimised.onnx"
     model_file.write_bytes(optimised.model.data)
-    cache = cache_folder()
-    answer = run_child(
-        "budgetc.produce:produce",
-        {
-            "model": str(model_file),
-            "kind": job.kind,
-            "capability": job.capability.model_dump(mode="json"),
-            "trials": job.trials,
-            "records": str(cache / "records"),
-            "folder": str(folder),
-        },
-        timeout_s=job.seconds,
-        memory_bytes=CHILD_BYTES,
-        progress=lambda message: say(message["stage"]),
-    )
+    answer = _generate(job, model_file, folder, say)
     compiled = time.monotonic()
     say("linking")
     lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
@@ -146,7 +161,7 @@ def build(job: Job, optimised: Optimised, folder: Path, say: Say) -> Built:
         job.library,
         library,
         api=sources.api,
-        cache=cache / "zig",
+        cache=cache_folder() / "zig",
     )
     return Built(
         folder=folder,

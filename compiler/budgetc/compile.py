@@ -155,8 +155,11 @@ def _reference(
     observer: Observer,
     target: str,
 ) -> Reference:
-    """onnxruntime on the float model, and on the quantized one where it can be made."""
-    say = lambda text: observer(Event("stage", target, text=text))  # noqa: E731
+    """What onnxruntime makes of the float model, and of the quantized one where it can be made."""
+
+    def say(text: str) -> None:
+        observer(Event("stage", target, text=text))
+
     int8_model: bytes | None = None
     if job.calibration:
         say("quantizing the baseline")

@@ -93,8 +93,8 @@ def _try(name: str, action: Callable[[], str], repair: str) -> Check:
     except EnvironmentError_ as error:
         return Check(name, "missing", error.message, error.repair or repair)
     except BudgetcError as error:
-        return Check(name, "missing", str(error), repair)
-    except Exception as error:  # noqa: BLE001  a broken installation raises anything
+        return Check(name, "missing", error.message, repair)
+    except Exception as error:
         return Check(name, "missing", f"{type(error).__name__}: {error}", repair)
 
 
@@ -110,11 +110,11 @@ def _cache_is_writable() -> str:
 
 
 def _onnxruntime_runs() -> str:
-    import numpy as np  # noqa: PLC0415  a broken package fails here and is reported
+    import numpy as np
 
-    from budgetc.baseline import make_session  # noqa: PLC0415
+    from budgetc.baseline import make_session
 
-    x = np.float32([-1, 2])
+    x = np.array([-1, 2], np.float32)
     (y,) = make_session(_relu()).run({"x": x}).values()
     if y.tolist() != [0, 2]:
         raise EnvironmentError_(f"onnxruntime says that Relu([-1, 2]) is {y.tolist()}")
@@ -122,7 +122,7 @@ def _onnxruntime_runs() -> str:
 
 
 def _tvm_compiles(folder: Path) -> str:
-    from budgetc.worker import run_child  # noqa: PLC0415
+    from budgetc.worker import run_child
 
     (folder / "relu.onnx").write_bytes(_relu())
     arguments = {
@@ -138,10 +138,11 @@ def _tvm_compiles(folder: Path) -> str:
 
 
 def _zig_links(folder: Path) -> str:
-    from budgetc.emit.link import link_library  # noqa: PLC0415
+    from budgetc.emit.link import link_library
 
     source, library = folder / "probe.c", folder / "libprobe.so"
-    source.write_text(f"int probe(void);\nint probe(void) {{ return {_ANSWER}; }}\n")
+    visible = '__attribute__((visibility("default")))'
+    source.write_text(f"{visible} int probe(void);\nint probe(void) {{ return {_ANSWER}; }}\n")
     cache = cache_folder() / "zig"
     link_library([source], [], _host(), "shared", library, api=("probe",), cache=cache)
     answer = ctypes.CDLL(str(library)).probe()
@@ -151,7 +152,7 @@ def _zig_links(folder: Path) -> str:
 
 
 def _qemu() -> Check:
-    from budgetc.registry import find_target  # noqa: PLC0415
+    from budgetc.registry import find_target
 
     target = find_target("aarch64")
     runner = target.runner(target.capability(None, 1))
@@ -163,13 +164,13 @@ def _qemu() -> Check:
 
 
 def _host() -> Any:
-    from budgetc.registry import find_target  # noqa: PLC0415
+    from budgetc.registry import find_target
 
     return find_target("host").capability(None, 1)
 
 
 def _relu() -> bytes:
-    from onnx import TensorProto, helper  # noqa: PLC0415
+    from onnx import TensorProto, helper
 
     ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in ("x", "y")]
     node = helper.make_node("Relu", ["x"], ["y"], name="relu")

@@ -89,9 +89,8 @@ class LoadedModel:
         self.outputs = interface.outputs
         self.workspace_bytes = interface.workspace_bytes
         # Opened by an absolute path: a bare name would be looked up in the system's folders.
-        self._run = getattr(
-            ctypes.CDLL(str((folder / interface.library).resolve())), interface.symbol
-        )
+        self._library = ctypes.CDLL(str((folder / interface.library).resolve()))
+        self._run = getattr(self._library, interface.symbol)
         self._run.restype = ctypes.c_int
         self._run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
         self._lock = threading.Lock()

@@ -1,12 +1,12 @@
 """Run a recipe's passes over a model; a function for a supervised child."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-from budgetc_passes.contract import Evidence, Note, PassError, Sample
+from budgetc_passes.contract import Evidence, Note, PassError
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, SpecError
 from budgetc_specs.recipe import parse_recipe
@@ -18,7 +18,12 @@ from budgetc.registry import make_passes
 
 
 def optimise(
-    model: str, source: str, recipe: str, capability: dict[str, Any], calibration: str | None, out: str
+    model: str,
+    source: str,
+    recipe: str,
+    capability: dict[str, Any],
+    calibration: str | None,
+    out: str,
 ) -> dict[str, Any]:
     """Apply a recipe to a normalised model and write the result.
 
@@ -43,7 +48,6 @@ def optimise(
     ledger = []
     for step, each in zip(steps.steps, make_passes(steps), strict=True):
         report_progress({"stage": f"pass {step}"})
-        samples: Iterable[Sample] = ()
         if each.needs().calibration:
             if calibration is None:
                 raise SpecError.of(
@@ -53,7 +57,7 @@ def optimise(
             data = load_data(calibration, current)
             evidence = Evidence(sheet, data.samples)
         else:
-            evidence = Evidence(sheet, lambda samples=samples: samples)
+            evidence = Evidence(sheet)
         try:
             result = each.run(ir.from_proto(onnx.load_model_from_string(current.data)), evidence)
         except PassError as error:

@@ -1,4 +1,4 @@
-"""Turn an optimised model into an object file, weights and a call list; a function for a supervised child that imports tvm."""
+"""An optimised model into object file, weights and call list; for a child, since it imports tvm."""
 
 import json
 from pathlib import Path

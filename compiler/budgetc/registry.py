@@ -41,7 +41,7 @@ def find_target(kind: str) -> Target:
     """
     made = _load(TARGETS, kind, "target kind", "`budgetc targets` lists them.")()
     if not isinstance(made, Target):
-        raise EnvironmentError_(f"the target plugin {quoted(kind)} does not keep the contract")
+        raise _unfit(TARGETS, kind)
     return made
 
 
@@ -54,7 +54,7 @@ def find_pass(name: str) -> type[Pass]:
     """
     found = _load(PASSES, name, "pass", "`budgetc passes` lists them.")
     if not dataclasses.is_dataclass(found) or getattr(found, "name", None) != name:
-        raise EnvironmentError_(f"the pass plugin {quoted(name)} does not keep the contract")
+        raise _unfit(PASSES, name)
     return found  # type: ignore[return-value]  # a dataclass type says nothing of the protocol
 
 
@@ -75,21 +75,23 @@ def _make(step: Step) -> Pass:
             has = ", ".join(options) or "none"
             raise SpecError.of(
                 f"passes: {step.name} has no option {quoted(name)}",
-                f"{did_you_mean(name, options)}its options are {has}.",
+                f"{did_you_mean(name, options)} its options are {has}.".strip(),
             )
     try:
         made: Pass = kind(**dict(step.options))
     except (ValueError, TypeError) as error:
-        raise SpecError.of(f"passes: {step}: {error}", f"see `budgetc passes {step.name}`.") from error
+        raise SpecError.of(
+            f"passes: {step}: {error}", f"see `budgetc passes {step.name}`."
+        ) from error
     return made
 
 
 @functools.cache
-def _load(group: str, name: str, what: str, listing: str) -> Any:  # noqa: ANN401  a plugin is anything
+def _load(group: str, name: str, what: str, listing: str) -> Any:
     points = installed(group)
     if name not in points:
         hint = did_you_mean(name, points)
-        raise SpecError.of(f"no {what} is called {quoted(name)}", f"{hint}{listing}")
+        raise SpecError.of(f"no {what} is called {quoted(name)}", f"{hint} {listing}".strip())
     try:
         return points[name].load()
     except Exception as error:
@@ -98,6 +100,14 @@ def _load(group: str, name: str, what: str, listing: str) -> Any:  # noqa: ANN40
             f"{type(error).__name__}: {error}",
             "reinstall or uninstall it.",
         ) from error
+
+
+def _unfit(group: str, name: str) -> EnvironmentError_:
+    point = installed(group)[name]
+    return EnvironmentError_(
+        f"the plugin {point.value} of {_owner(point)} does not keep the contract of {group}",
+        "reinstall or uninstall it.",
+    )
 
 
 def _owner(point: EntryPoint) -> str:

@@ -160,15 +160,13 @@ def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
     unit = f"x {budget.max.peer}" if isinstance(budget.max, Relative) else "seconds"
     what = f"latency: {budget.statistic}"
     undecided = _status("UNDECIDED", budget.level)
-    if latency is None or not measurement.executed:
-        text = f"{what} of at most {allowed}: {_why_not_run(measurement)}"
-        return Verdict("latency", limit, None, None, 0.0, undecided, text, unit)
-    seconds = latency.ours.statistic(latency.statistic)
-    if measurement.emulated:
-        text = (
-            f"{what} of at most {allowed}: emulated; {format_seconds(seconds)} on the emulator "
-            "says nothing about the target"
-        )
+    seconds = latency.ours.statistic(latency.statistic) if latency else None
+    if latency is None or seconds is None or measurement.emulated or not measurement.executed:
+        why = _why_not_run(measurement)
+        if measurement.executed and measurement.emulated:
+            there = f"; {format_seconds(seconds)} there" if seconds is not None else ""
+            why = f"emulated{there}; an emulator's times say nothing about the target"
+        text = f"{what} of at most {allowed}: {why}"
         return Verdict("latency", limit, None, None, 0.0, undecided, text, unit)
     interval = latency.ratio_interval if relative else latency.interval
     measured = latency.ratio if relative else seconds

@@ -87,11 +87,7 @@ def run_child(
     """
     deadline = time.monotonic() + timeout_s
     with contextlib.ExitStack() as stack:
-        output: IO[bytes]
-        if log is None:
-            output = stack.enter_context(tempfile.TemporaryFile())
-        else:
-            output = stack.enter_context(log.open("a+b"))
+        output: IO[bytes] = stack.enter_context(log.open("a+b") if log else _unnamed_file())
         begin = os.fstat(output.fileno()).st_size
         process, answers = stack.enter_context(
             _child(function, arguments, memory_bytes=memory_bytes, output=output)
@@ -241,6 +237,10 @@ def _death(function: str, status: os.waitid_result | None, tail: str) -> ChildDi
     if name == "SIGKILL":
         name += ", which the system sends when it is out of memory"
     return ChildDied(function, "signal", name, tail)
+
+
+def _unnamed_file() -> IO[bytes]:
+    return tempfile.TemporaryFile()
 
 
 def _tail(output: IO[bytes], begin: int) -> str:

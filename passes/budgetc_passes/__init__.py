@@ -1,1 +1,1 @@
-"""."""
+"""ONNX in, ONNX out: the passes, one family a folder."""

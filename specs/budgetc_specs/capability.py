@@ -1,4 +1,4 @@
-"""What a piece of hardware can do: the sheet that passes and kernels read instead of asking which target they serve."""
+"""What a piece of hardware can do: the sheet that passes and kernels read, whatever the target."""
 
 from typing import Literal
 

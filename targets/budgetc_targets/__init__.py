@@ -1,1 +1,1 @@
-"""."""
+"""Hardware: capability sheets, kernels, and ways to run what was built."""

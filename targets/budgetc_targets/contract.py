@@ -1,4 +1,4 @@
-"""What a target is to the compiler: a capability sheet, kernel families with their spaces, and a way to run its programs."""
+"""What a target is to the compiler: a capability sheet, kernel families, and a way to run programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,12 @@ Point = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel ready for code generation: the TIR function and how many parallel tasks its range spans (0: no range)."""
+    """A kernel ready for code generation.
+
+    Attributes:
+        function: the TIR function.
+        tasks: how many parallel tasks its trailing range spans; 0 where it takes no range.
+    """
 
     function: Any
     tasks: int = 0
@@ -54,8 +59,15 @@ class Family(Protocol):
 class Runner(Protocol):
     """A way to execute a program that was linked for a target."""
 
-    name: str
-    why_not: str
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def why_not(self) -> str:
+        """Why programs cannot be run here and what to do about it; empty where they can."""
+        ...
 
     def command(self, program: Path) -> list[str] | None:
         """The command line that runs `program`, or None where it cannot be run here; then `why_not` says why."""
@@ -88,9 +100,7 @@ class Target(Protocol):
         """Kernel families in the order in which they are offered a task."""
         ...
 
-    def emit_object(
-        self, functions: Sequence[Any], capability: Capability, path: Path
-    ) -> None:
+    def emit_object(self, functions: Sequence[Any], capability: Capability, path: Path) -> None:
         """Compile TIR functions into one relocatable object file. Imports tvm."""
         ...
 

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import EnvironmentError_
 
-from budgetc_targets import aarch64, x86_64
+from budgetc_targets.aarch64 import AArch64, best_cpu
 from budgetc_targets.contract import Runner
 from budgetc_targets.cpu import CpuTarget
 from budgetc_targets.runners.local import Local
+from budgetc_targets.x86_64 import X86_64, best_level, machine_flags
 
 
 class Host(CpuTarget):
@@ -28,10 +29,10 @@ class Host(CpuTarget):
         """
         machine = platform.machine()
         if machine == "x86_64":
-            level = x86_64.best_level(x86_64.machine_flags())
-            return {"native": {**x86_64.X86_64().sheets[level], "native": True}}
+            level = best_level(machine_flags())
+            return {"native": {**X86_64().sheets[level], "native": True}}
         if machine == "aarch64":
-            return {"native": {**aarch64.AArch64().sheets[aarch64.best_cpu()], "native": True}}
+            return {"native": {**AArch64().sheets[best_cpu()], "native": True}}
         raise EnvironmentError_(
             f"no target kind for this machine's architecture, {machine}",
             "compile for `kind: x86-64` or `kind: aarch64`.",

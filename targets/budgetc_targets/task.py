@@ -1,4 +1,4 @@
-"""A task: one kernel's work, complete and hashable, with every shape, stride and constant count fixed."""
+"""A task: one kernel's work, complete and hashable, with every shape and stride fixed."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Attribute = int | float | str | bool | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Access:
-    """How a kernel reaches a tensor: element strides from the pointer it is given. A stride of 0 broadcasts."""
+    """How a kernel reaches a tensor: element strides from its pointer. A stride of 0 broadcasts."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -30,10 +30,11 @@ class Access:
 class Task:
     """One kernel's work.
 
-    `inputs` are what the kernel family itself reads (activations); `operands` are the side inputs of the expression, in
-    the output's index space (activations or constants, a stride of 0 where they broadcast). The C function takes the
-    pointers of `inputs`, then the constants that the family packs, then `operands`, then the output, and with
-    `parallel` a trailing range of tasks.
+    `inputs` are what the kernel family itself reads (activations); `operands` are the side inputs of
+    the expression, in the output's index space (activations or constants, a stride of 0 where they
+    broadcast). The C function takes the pointers of `inputs`, then the constants that the family
+    packs, then `operands`, then the output, and with `parallel` a trailing range of tasks.
+    `may_alias` allows the output to be written over an operand, element for element.
     """
 
     kind: str

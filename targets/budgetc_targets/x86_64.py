@@ -135,4 +135,7 @@ class X86_64(CpuTarget):  # noqa: N801  the architecture's name
 
     def runner(self, capability: Capability) -> Runner:
         """Directly where this machine has the instructions, else under qemu."""
-        return Local() if capability.native else QemuUser("x86_64")
+        if capability.native:
+            return Local()
+        vnni = capability.vector_bytes == 64 or capability.int8_dot.startswith("vpdpbusd")
+        return QemuUser("x86_64", lacks="AVX-512 and VNNI" if vnni else "")

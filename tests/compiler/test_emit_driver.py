@@ -17,9 +17,9 @@ OK, NULL_POINTER, MISALIGNED = 0, 1, 2
 
 
 @pytest.fixture(scope="module")
-def run(build: Callable[..., Any]) -> Callable[..., int]:
+def run(build_toy: Callable[..., Any]) -> Callable[..., int]:
     """The toy library's function, called with raw addresses: (input, output, workspace) or None for a struct."""
-    toy = build("raw")
+    toy = build_toy("raw")
     function = ctypes.CDLL(str(toy.library)).raw_run
     function.argtypes = [ctypes.c_void_p] * 3
     function.restype = ctypes.c_int
@@ -53,9 +53,7 @@ def test_a_null_pointer_is_refused(
     assert run(*arguments) == NULL_POINTER
 
 
-def test_a_null_struct_is_refused(
-    run: Callable[..., int], memory: tuple[int, int, int]
-) -> None:
+def test_a_null_struct_is_refused(run: Callable[..., int], memory: tuple[int, int, int]) -> None:
     assert run(*memory, structs=False) == NULL_POINTER
 
 
@@ -77,44 +75,44 @@ def test_element_alignment_is_enough_for_buffers(
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_compiles_without_a_warning(
-    threads: int, lowered: Lowered, tmp_path: Path, cache: Path
+    threads: int, toy_model: Lowered, tmp_path: Path, zig_cache: Path
 ) -> None:
-    sources = write_sources(lowered, bytes(lowered.weight_bytes), "net", tmp_path, threads)
+    sources = write_sources(toy_model, bytes(toy_model.weight_bytes), "net", tmp_path, threads)
     for source in sources.sources:
         flags = ["-Wall", "-Wextra", "-Werror", "-std=c23", f"-DBUDGETC_THREADS={threads}"]
-        Zig(cache / "zig").run("cc", *flags, "-c", source.name, "-o", "x.o", cwd=tmp_path)
+        Zig(zig_cache / "zig").run("cc", *flags, "-c", source.name, "-o", "x.o", cwd=tmp_path)
 
 
-def test_one_thread_leaves_no_trace_of_threads(lowered: Lowered, tmp_path: Path) -> None:
-    sources = write_sources(lowered, bytes(lowered.weight_bytes), "net", tmp_path, threads=1)
+def test_one_thread_leaves_no_trace_of_threads(toy_model: Lowered, tmp_path: Path) -> None:
+    sources = write_sources(toy_model, bytes(toy_model.weight_bytes), "net", tmp_path, threads=1)
     assert [source.name for source in sources.sources] == ["driver.c"]
     assert "pool" not in sources.sources[0].read_text()
     assert not (tmp_path / "pool.c").exists()
 
 
-def test_calls_too_small_to_share_stay_on_the_caller(lowered: Lowered) -> None:
-    small = tuple(replace(call, macs=PARALLEL_MACS - 1) for call in lowered.calls)
-    large = tuple(replace(call, macs=PARALLEL_MACS) for call in lowered.calls)
-    assert "pool" not in render_driver(replace(lowered, calls=small), "net", threads=4)
-    shared = render_driver(replace(lowered, calls=large), "net", threads=4)
-    assert shared.count("pool_for(") == sum(call.tasks > 1 for call in lowered.calls)
+def test_calls_too_small_to_share_stay_on_the_caller(toy_model: Lowered) -> None:
+    small = tuple(replace(call, macs=PARALLEL_MACS - 1) for call in toy_model.calls)
+    large = tuple(replace(call, macs=PARALLEL_MACS) for call in toy_model.calls)
+    assert "pool" not in render_driver(replace(toy_model, calls=small), "net", threads=4)
+    shared = render_driver(replace(toy_model, calls=large), "net", threads=4)
+    assert shared.count("pool_for(") == sum(call.tasks > 1 for call in toy_model.calls)
 
 
-def test_fills_of_one_width_and_value_share_a_function(lowered: Lowered) -> None:
+def test_fills_of_one_width_and_value_share_a_function(toy_model: Lowered) -> None:
     fills = (Fill(0, 4, 16, 32, 7), Fill(256, 3, 16, 64, 7), Fill(512, 2, 8, 16, 7))
-    call = replace(lowered.calls[0], fills=fills)
-    text = render_driver(replace(lowered, calls=(call,)), "net")
+    call = replace(toy_model.calls[0], fills=fills)
+    text = render_driver(replace(toy_model, calls=(call,)), "net")
     assert text.count("static void fill_") == 2
 
 
-def test_labels_cannot_break_out_of_their_comment(lowered: Lowered) -> None:
-    call = replace(lowered.calls[0], label="evil */ } int x; /*")
-    text = render_driver(replace(lowered, calls=(call,)), "net")
+def test_labels_cannot_break_out_of_their_comment(toy_model: Lowered) -> None:
+    call = replace(toy_model.calls[0], label="evil */ } int x; /*")
+    text = render_driver(replace(toy_model, calls=(call,)), "net")
     assert "*/ }" not in text
 
 
 def test_a_model_without_weights_has_none(
-    build: Callable[..., Any],
+    build_toy: Callable[..., Any],
 ) -> None:
     model = Lowered(
         inputs=(Port("x", "float32", (4,)),),
@@ -125,11 +123,11 @@ def test_a_model_without_weights_has_none(
         weight_bytes=0,
     )
     kernel = "void copy(const float *x, float *y) { for (int i = 0; i < 4; i++) y[i] = x[i]; }"
-    toy = build("bare", lowered=model, weights=b"", kernels=kernel)
+    toy = build_toy("bare", lowered=model, weights=b"", kernels=kernel)
     assert "#embed" not in (toy.folder / "driver.c").read_text()
 
 
-def test_pointers_reach_the_port_and_offset_they_name(build: Callable[..., Any]) -> None:
+def test_pointers_reach_the_port_and_offset_they_name(build_toy: Callable[..., Any]) -> None:
     from budgetc.load import LoadedModel
 
     model = Lowered(
@@ -145,7 +143,7 @@ def test_pointers_reach_the_port_and_offset_they_name(build: Callable[..., Any])
         weight_bytes=0,
     )
     kernel = "void two(const float *x, float *y) { y[0] = x[0]; y[1] = x[1]; }"
-    toy = build("ports", lowered=model, weights=b"", kernels=kernel)
+    toy = build_toy("ports", lowered=model, weights=b"", kernels=kernel)
     a, b = np.array([1, 2], np.float32), np.array([3, 4, 5, 6], np.float32)
     result = LoadedModel(toy.folder, toy.interface)({"b": b, "a": a})
     assert np.array_equal(result["p"], a)
@@ -163,12 +161,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_lowering_that_contradicts_itself_is_our_fault(what: str, lowered: Lowered) -> None:
-    model = replace(lowered, calls=(*lowered.calls, BAD[what]))
+def test_a_lowering_that_contradicts_itself_is_our_fault(what: str, toy_model: Lowered) -> None:
+    model = replace(toy_model, calls=(*toy_model.calls, BAD[what]))
     with pytest.raises(InternalError, match=f"BUG: call 'x'.*{what}"):
         render_driver(model, "net")
 
 
-def test_weights_of_another_size_are_our_fault(lowered: Lowered, tmp_path: Path) -> None:
+def test_weights_of_another_size_are_our_fault(toy_model: Lowered, tmp_path: Path) -> None:
     with pytest.raises(InternalError, match="3 bytes of weights"):
-        write_sources(lowered, b"abc", "net", tmp_path)
+        write_sources(toy_model, b"abc", "net", tmp_path)

@@ -8,10 +8,10 @@ from budgetc.emit.zig import Zig, zig_executable
 from budgetc_specs.errors import EnvironmentError_, InternalError
 
 
-def test_code_that_does_not_compile_is_our_fault(tmp_path: Path, cache: Path) -> None:
+def test_code_that_does_not_compile_is_our_fault(tmp_path: Path, zig_cache: Path) -> None:
     (tmp_path / "bad.c").write_text("int f( {")
     with pytest.raises(InternalError, match=r"(?s)BUG: zig cc refused.*error: expected"):
-        Zig(cache / "zig").run("cc", "-c", "bad.c", "-o", "bad.o", cwd=tmp_path)
+        Zig(zig_cache / "zig").run("cc", "-c", "bad.c", "-o", "bad.o", cwd=tmp_path)
 
 
 def test_a_cache_that_cannot_be_made_is_the_machines_fault(tmp_path: Path) -> None:

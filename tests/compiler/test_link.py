@@ -22,22 +22,22 @@ EMPTY_LIBRARY_BYTES = 1600
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("kind", ["shared", "static"])
-def test_only_the_api_is_visible(kind: str, arch: str, build: Callable[..., Any]) -> None:
-    toy = build(f"only_{kind}_{arch}", kind=kind, arch=arch)
+def test_only_the_api_is_visible(kind: str, arch: str, build_toy: Callable[..., Any]) -> None:
+    toy = build_toy(f"only_{kind}_{arch}", kind=kind, arch=arch)
     assert exported_symbols(toy.library) == {f"only_{kind}_{arch}_run"}
     assert undefined_symbols(toy.library) <= {"memset", "memcpy"}
 
 
 @pytest.mark.parametrize("kind", ["shared", "static"])
-def test_one_thread_needs_no_threads(kind: str, build: Callable[..., Any]) -> None:
-    alone = build(f"alone_{kind}", kind=kind)
-    crowd = build(f"crowd_{kind}", kind=kind, threads=2)
+def test_one_thread_needs_no_threads(kind: str, build_toy: Callable[..., Any]) -> None:
+    alone = build_toy(f"alone_{kind}", kind=kind)
+    crowd = build_toy(f"crowd_{kind}", kind=kind, threads=2)
     assert not any("pthread" in name for name in undefined_symbols(alone.library))
     assert "pthread_create" in undefined_symbols(crowd.library)
     assert section_sizes(alone.library).static_ram == 0
 
 
-def test_an_empty_library_is_small(build: Callable[..., Any]) -> None:
+def test_an_empty_library_is_small(build_toy: Callable[..., Any]) -> None:
     model = Lowered(
         inputs=(Port("x", "float32", (1,)),),
         outputs=(Port("y", "float32", (1,)),),
@@ -47,25 +47,25 @@ def test_an_empty_library_is_small(build: Callable[..., Any]) -> None:
         weight_bytes=0,
     )
     kernel = "void nothing(const float *x, float *y) { }"
-    toy = build("empty", lowered=model, weights=b"", kernels=kernel)
+    toy = build_toy("empty", lowered=model, weights=b"", kernels=kernel)
     assert toy.library.stat().st_size <= EMPTY_LIBRARY_BYTES
 
 
 @pytest.mark.parametrize("kind", ["shared", "static"])
-def test_what_nothing_calls_is_not_shipped(kind: str, build: Callable[..., Any]) -> None:
-    toy = build("lean", kind=kind)
+def test_what_nothing_calls_is_not_shipped(kind: str, build_toy: Callable[..., Any]) -> None:
+    toy = build_toy("lean", kind=kind)
     dead = "const char dead[50000] = {1}; int never(int i) { return dead[i]; }\n"
-    more = build("lean", kind=kind, kernels=dead + (toy.folder / "kernels.c").read_text())
+    more = build_toy("lean", kind=kind, kernels=dead + (toy.folder / "kernels.c").read_text())
     assert section_sizes(more.library) == section_sizes(toy.library)
     assert abs(more.library.stat().st_size - toy.library.stat().st_size) < 16
 
 
 @pytest.mark.parametrize("kind", ["shared", "static"])
 def test_same_inputs_same_bytes(
-    kind: Any, build: Callable[..., Any], tmp_path: Path, cache: Path
+    kind: Any, build_toy: Callable[..., Any], tmp_path: Path, zig_cache: Path
 ) -> None:
     """Another folder, another cache, another day: the same library."""
-    toy = build("twice", kind=kind, threads=2)
+    toy = build_toy("twice", kind=kind, threads=2)
     other = tmp_path / "some where else"
     shutil.copytree(toy.folder, other)
     toy.library.rename(other / "first")
@@ -76,20 +76,20 @@ def test_same_inputs_same_bytes(
         kind,
         other / toy.library.name,
         api=["twice_run"],
-        cache=tmp_path / "fresh cache" if kind == "static" else cache / "zig",
+        cache=tmp_path / "fresh cache" if kind == "static" else zig_cache / "zig",
     )
     assert (other / toy.library.name).read_bytes() == (other / "first").read_bytes()
     assert b"/tmp" not in (other / "first").read_bytes()
 
 
 def test_new_weights_make_a_new_library(
-    lowered: Lowered, build: Callable[..., Any], tmp_path: Path, cache: Path
+    toy_model: Lowered, build_toy: Callable[..., Any], tmp_path: Path, zig_cache: Path
 ) -> None:
     """A compiler cache that overlooks the embedded file would link the old weights."""
-    toy = build("weighed")
+    toy = build_toy("weighed")
     for value in (1, 2):
-        weights = bytes([value]) * lowered.weight_bytes
-        sources = write_sources(lowered, weights, "weighed", tmp_path)
+        weights = bytes([value]) * toy_model.weight_bytes
+        sources = write_sources(toy_model, weights, "weighed", tmp_path)
         out = tmp_path / "libweighed.so"
         link_library(
             sources.sources,
@@ -98,61 +98,71 @@ def test_new_weights_make_a_new_library(
             "shared",
             out,
             api=sources.api,
-            cache=cache / "zig",
+            cache=zig_cache / "zig",
         )
         assert weights in out.read_bytes()
 
 
 def link_with(
-    kernel: str, tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+    kernel: str,
+    tmp_path: Path,
+    sheet: Callable[..., Capability],
+    zig_cache: Path,
+    toy_model: Lowered,
 ) -> Path:
     (tmp_path / "k.c").write_text(kernel)
-    compile_source(tmp_path / "k.c", tmp_path / "k.o", sheet(), Zig(cache / "zig"))
+    compile_source(tmp_path / "k.c", tmp_path / "k.o", sheet(), Zig(zig_cache / "zig"))
     call = Call("kernel", (Pointer("input"), Pointer("output")), "kernel")
-    model = replace(lowered, calls=(call,))
-    sources = write_sources(model, bytes(lowered.weight_bytes), "net", tmp_path)
+    model = replace(toy_model, calls=(call,))
+    sources = write_sources(model, bytes(toy_model.weight_bytes), "net", tmp_path)
     out = tmp_path / "libnet.so"
     link_library(
-        sources.sources, [tmp_path / "k.o"], sheet(), "shared", out, api=sources.api, cache=cache / "zig"
+        sources.sources,
+        [tmp_path / "k.o"],
+        sheet(),
+        "shared",
+        out,
+        api=sources.api,
+        cache=zig_cache / "zig",
     )
     return out
 
 
 def test_a_missing_kernel_is_named(
-    tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+    tmp_path: Path, sheet: Callable[..., Capability], zig_cache: Path, toy_model: Lowered
 ) -> None:
     with pytest.raises(InternalError, match="undefined symbol: kernel"):
-        link_with("int other;", tmp_path, sheet, cache, lowered)
+        link_with("int other;", tmp_path, sheet, zig_cache, toy_model)
 
 
 def test_a_kernel_may_ask_the_system_for_arithmetic_only(
-    tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+    tmp_path: Path, sheet: Callable[..., Capability], zig_cache: Path, toy_model: Lowered
 ) -> None:
     exp = "float expf(float); void kernel(const float *x, float *y) { *y = expf(*x); }"
-    assert undefined_symbols(link_with(exp, tmp_path, sheet, cache, lowered)) == {"expf"}
+    assert undefined_symbols(link_with(exp, tmp_path, sheet, zig_cache, toy_model)) == {"expf"}
     put = 'int puts(const char *); void kernel(const float *x, float *y) { puts("hello"); }'
     with pytest.raises(InternalError, match=r"libnet.so needs puts, which is not in"):
-        link_with(put, tmp_path, sheet, cache, lowered)
+        link_with(put, tmp_path, sheet, zig_cache, toy_model)
 
 
 def test_a_failed_link_leaves_the_old_library(
-    tmp_path: Path, sheet: Callable[..., Capability], cache: Path, lowered: Lowered
+    tmp_path: Path, sheet: Callable[..., Capability], zig_cache: Path, toy_model: Lowered
 ) -> None:
     (tmp_path / "libnet.so").write_bytes(b"old")
     with pytest.raises(InternalError):
-        link_with("int other;", tmp_path, sheet, cache, lowered)
+        link_with("int other;", tmp_path, sheet, zig_cache, toy_model)
     assert (tmp_path / "libnet.so").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("compiler", ["zig", "gcc"])
 def test_two_static_models_link_into_one_program(
-    compiler: str, build: Callable[..., Any], tmp_path: Path, cache: Path
+    compiler: str, build_toy: Callable[..., Any], tmp_path: Path, zig_cache: Path
 ) -> None:
     """Both have kernels, weights and a thread pool of the same names."""
     if compiler == "gcc" and not shutil.which("gcc"):
         pytest.skip("no gcc on this machine")
-    first = build("first", kind="static", threads=2)
-    second = build("second", kind="static", threads=2, weights=bytes(240))
+    first = build_toy("first", kind="static", threads=2)
+    second = build_toy("second", kind="static", threads=2, weights=bytes(240))
     (tmp_path / "both.c").write_text(
         '#include "first.h"\n#include "second.h"\n'
         "_Alignas(64) static char workspace[FIRST_WORKSPACE_BYTES];\n"
@@ -165,7 +175,9 @@ def test_two_static_models_link_into_one_program(
     command = [f"-I{first.folder}", f"-I{second.folder}", "both.c", first.library, second.library]
     command += ["-lm", "-lpthread", "-o", "both"]
     if compiler == "zig":
-        Zig(cache / "zig").run("cc", "-target", first.capability.zig_target, *command, cwd=tmp_path)
+        Zig(zig_cache / "zig").run(
+            "cc", "-target", first.capability.zig_target, *command, cwd=tmp_path
+        )
     else:
         subprocess.run(["gcc", *map(str, command)], cwd=tmp_path, check=True)
     assert subprocess.run([tmp_path / "both"], check=False).returncode == 0

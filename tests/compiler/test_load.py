@@ -14,8 +14,8 @@ from budgetc.load import LoadedModel, load
 
 
 @pytest.fixture(scope="module")
-def folder(build: Callable[..., Any]) -> Path:
-    toy = build("loaded")
+def folder(build_toy: Callable[..., Any]) -> Path:
+    toy = build_toy("loaded")
     manifest = {**toy.interface.to_json(), "something": "else"}
     (toy.folder / "manifest.json").write_text(json.dumps(manifest))
     return Path(toy.folder)
@@ -102,8 +102,8 @@ def test_many_threads_share_a_model(model: LoadedModel) -> None:
     assert len(model._idle) <= 8
 
 
-def test_two_models_at_once(build: Callable[..., Any], model: LoadedModel) -> None:
-    toy = build("other", weights=np.full(60, 2, np.float32).tobytes(), threads=2)
+def test_two_models_at_once(build_toy: Callable[..., Any], model: LoadedModel) -> None:
+    toy = build_toy("other", weights=np.full(60, 2, np.float32).tobytes(), threads=2)
     other = LoadedModel(toy.folder, toy.interface)
     x = np.arange(60, dtype=np.float32)[None]
     alone = model({"image": x})["logits"], other({"image": x})["logits"]

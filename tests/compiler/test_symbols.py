@@ -24,11 +24,11 @@ __attribute__((visibility("hidden"))) int hidden(int a) { return a; }
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def compiled(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Path:
     folder = tmp_path_factory.mktemp("symbols")
     (folder / "a.c").write_text(SOURCE)
     (folder / "b.c").write_text("int outside(int a) { return a; }")
-    zig = Zig(cache / "zig")
+    zig = Zig(zig_cache / "zig")
     for name in ("a", "b"):
         flags = ("-target", "x86_64-linux-gnu.2.17", "-O2", "-g0", "-fPIC")
         zig.run("cc", *flags, "-c", f"{name}.c", "-o", f"{name}.o", cwd=folder)
@@ -59,12 +59,14 @@ def test_sizes_are_told_apart(compiled: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="binutils are not installed")
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-def test_nm_agrees(arch: str, build: Callable[..., Any]) -> None:
-    toy = build(f"agreed_{arch}", arch=arch, threads=2)
+def test_nm_agrees(arch: str, build_toy: Callable[..., Any]) -> None:
+    toy = build_toy(f"agreed_{arch}", arch=arch, threads=2)
 
     def nm(option: str) -> set[str]:
         command = ["nm", "-D", option, "--format=posix", str(toy.library)]
-        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        lines = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
         return {line.split()[0].partition("@")[0] for line in lines}
 
     assert undefined_symbols(toy.library) == nm("--undefined-only")
@@ -80,7 +82,7 @@ def test_the_check_names_what_is_wrong(compiled: Path) -> None:
 
 
 def test_localised_objects_still_link_and_run(
-    compiled: Path, tmp_path: Path, cache: Path
+    compiled: Path, tmp_path: Path, zig_cache: Path
 ) -> None:
     data = localise((compiled / "a.o").read_bytes(), ["visible"])
     (tmp_path / "a.o").write_bytes(data)
@@ -90,7 +92,7 @@ def test_localised_objects_still_link_and_run(
         "int main(void) { return visible(5) != 12 || visible(0) != 8 || table || counter != 1; }"
     )
     command = ("main.c", "a.o", compiled / "b.o", "-o", "main")
-    Zig(cache / "zig").run("cc", "-target", "x86_64-linux-gnu.2.17", *command, cwd=tmp_path)
+    Zig(zig_cache / "zig").run("cc", "-target", "x86_64-linux-gnu.2.17", *command, cwd=tmp_path)
     assert subprocess.run([tmp_path / "main"], check=False).returncode == 0
 
 

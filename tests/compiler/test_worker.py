@@ -54,7 +54,7 @@ def leave_a_grandchild(pid_file):
 
 
 def hog():
-    return len(bytearray(2 << 30))
+    return len(bytearray(400 << 20))
 
 
 def leave(code):
@@ -158,9 +158,9 @@ def test_grandchildren_do_not_outlive_a_result(tmp_path):
 
 
 def test_memory_limit():
-    assert call("hog") == 2 << 30
+    assert call("hog") == 400 << 20
     with pytest.raises(ChildDied) as caught:
-        call("hog", memory_bytes=1 << 30)
+        call("hog", memory_bytes=300 << 20)
     assert (caught.value.cause, caught.value.detail) == ("memory", "MemoryError")
     assert str(caught.value) == "test_worker:hog ran out of memory (MemoryError)"
 

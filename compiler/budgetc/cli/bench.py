@@ -27,7 +27,10 @@ def bench(
     ] = 1000,
     as_json: Json = False,
 ) -> int:
-    """Measure an artefact again: intact files, latency in turns with onnxruntime, memory."""
+    """Measure an artefact again, in turns with onnxruntime.
+
+    First its files are checked against the digests in its manifest. Inputs are made up.
+    """
     from budgetc.bench import bench as measure
 
     found = measure(folder, runs)
@@ -54,7 +57,7 @@ def _print(console: "Console", found: "Benchmark") -> None:
     if latency is None:
         say(console, f"latency not timed: {found.reason}", "yellow")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), title=" ")
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in ("latency", "budgetc", PEER, "ratio"):
         table.add_column(heading, justify="left" if heading == "latency" else "right")
     for statistic in STATISTICS:
@@ -65,6 +68,7 @@ def _print(console: "Console", found: "Benchmark") -> None:
             format_seconds(theirs),
             f"{ours / theirs:.3g}",
         )
+    console.line()
     console.print(table)
     if latency.ratio_interval:
         low, high = latency.ratio_interval.low, latency.ratio_interval.high

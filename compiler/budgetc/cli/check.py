@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check(spec: SpecFile, overrides: Overrides = None) -> int:
-    """Check a spec, its model, data, passes and targets, in seconds and without compiling."""
+    """Check a spec and all that it names, without compiling."""
     from budgetc_specs.document import load_spec
 
     loaded = load_spec(spec, overrides or ())
@@ -65,10 +65,8 @@ def budget_texts(budgets: "Budgets") -> list[tuple[str, str]]:
         words = format_seconds(limit) if isinstance(limit, float) else str(limit)
         texts.append(("latency", f"{latency.statistic} at most {words}", latency.level))
     if quality := budgets.quality:
-        if quality.drop is not None:
-            words = f"drop at most {format_points(quality.drop)}"
-        else:
-            words = f"at least {quality.min}"
+        drop = quality.drop
+        words = f"at least {quality.min}" if drop is None else f"drop at most {format_points(drop)}"
         texts.append(("quality", words, quality.level))
     return [(n, t + (" (warning only)" if level == "warning" else "")) for n, t, level in texts]
 

@@ -42,7 +42,7 @@ def compile_spec(
         typer.Option("--verbose", "-v", help="Also print what each pass did, and the schedules."),
     ] = False,
 ) -> int:
-    """Compile a spec: an artefact that keeps every budget, or the reason why there is none.
+    """Make an artefact that keeps every budget, or say why none can.
 
     Progress goes to stderr, the report to stdout. An artefact replaces an older one as a whole, and only when every
     budget is met.

@@ -8,7 +8,10 @@ _STYLES = {"ok": "green", "missing": "bold red", "optional": "yellow"}
 
 
 def doctor() -> int:
-    """Check this machine: the tvm pair, LLVM, zig, onnxruntime, qemu, the cache. Says how to repair what is missing."""
+    """Try what budgetc needs of this machine; say how to repair it.
+
+    The tvm pair, LLVM, zig, onnxruntime and the cache are required, qemu is not.
+    """
     from budgetc_specs.errors import EnvironmentError_
 
     from budgetc.diagnosis import examine

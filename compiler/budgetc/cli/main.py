@@ -1,6 +1,7 @@
 """The command line: `budgetc VERB`. Each verb lives in a file of its own."""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def _budgetc(
     """
 
 
-for name, verb in {
+_VERBS: dict[str, Callable[..., int]] = {
     "check": check,
     "compile": compile_spec,
     "bench": bench,
@@ -57,8 +58,9 @@ for name, verb in {
     "passes": passes,
     "schema": schema,
     "doctor": doctor,
-}.items():
-    app.command(name)(guarded(verb))
+}
+for _name, _verb in _VERBS.items():
+    app.command(_name)(guarded(_verb))
 
 
 def main() -> None:

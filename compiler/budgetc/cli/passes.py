@@ -14,7 +14,7 @@ from budgetc.cli.terminal import open_terminal, say
 def passes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One pass, in full.")] = None,
 ) -> int:
-    """List the passes a recipe can name, or describe one of them with its options."""
+    """List the passes of recipes, or describe one in full."""
     from budgetc.registry import PASSES, find_pass, installed
 
     out = open_terminal().out
@@ -40,7 +40,7 @@ def _signature(name: str, kind: type) -> str:
     return f"{name}{{{options}}}" if options else name
 
 
-def _options(kind: Any) -> list[str]:  # noqa: ANN401  dataclasses.fields takes any dataclass
+def _options(kind: Any) -> list[str]:
     """`name=default`, with the words that may stand there."""
     hints = get_type_hints(kind)
     return [
@@ -58,12 +58,12 @@ def _default(field: "dataclasses.Field[Any]") -> str:
     return str(field.default) if field.default != "" else '""'
 
 
-def _choice(hint: Any, default: object) -> str:  # noqa: ANN401  an annotation is anything
+def _choice(hint: Any, default: object) -> str:
     if get_origin(hint) is not Literal:
         return ""
     others = [str(v) for v in get_args(hint) if v != default]
     return f" (or {', '.join(others)})" if others else ""
 
 
-def _owner(point: Any) -> str:  # noqa: ANN401
+def _owner(point: Any) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"

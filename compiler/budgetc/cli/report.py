@@ -37,11 +37,14 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
     if shown is not None:
         if result.chosen is None:
             say(console, f"\nnearest point: {shown.recipe}")
+        console.line()
         console.print(_verdicts(shown.verdicts))
         for verdict in shown.verdicts:
             if verbose or verdict.status != "PASS":
                 say(console, f"  {verdict.text}", "" if verdict.holds else "red")
+        console.line()
         console.print(_comparison(result, shown))
+    console.line()
     console.print(_candidates(result))
     if verbose:
         _print_ledger(console, result)
@@ -67,9 +70,10 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Table:
     for v in verdicts:
         form = _format(v)
         interval = f"{form(v.interval.low)} to {form(v.interval.high)}" if v.interval else _NONE
+        peer = v.unit.removeprefix("x") if v.unit.startswith("x ") else ""
         table.add_row(
             Text(v.budget, "bold"),
-            Text(form(v.limit)),
+            Text(form(v.limit) + peer),
             Text(_NONE if v.measured is None else form(v.measured)),
             Text(interval),
             Text(v.status, _STYLES[v.status]),
@@ -88,7 +92,7 @@ def _format(verdict: Verdict) -> Callable[[float], str]:
         return format_points
     if verdict.unit == "metric":
         return lambda value: f"{value:.4g}"
-    return lambda value: f"{value:.3g} {verdict.unit}"
+    return lambda value: f"{value:.3g} x"
 
 
 def _comparison(result: TargetResult, trial: Trial) -> Table:
@@ -176,7 +180,7 @@ def _print_ledger(console: Console, result: TargetResult) -> None:
 
 def _table(*headings: str) -> Table:
     """A table without lines; a heading that starts with > stands over right-aligned cells."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), title=" ")
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in headings:
         right = heading.startswith(">")
         table.add_column(

@@ -4,7 +4,7 @@ import json
 
 
 def schema() -> int:
-    """Print the JSON Schema of a spec (draft-07), which editors of YAML, JSON and TOML understand."""
+    """Print the JSON Schema of a spec, for editors (draft-07)."""
     from budgetc_specs.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -19,7 +19,7 @@ def targets(
         str | None, typer.Argument(metavar="[NAME]", help="One kind, with its capability sheets.")
     ] = None,
 ) -> int:
-    """List the kinds of hardware a spec can name, their CPUs, and how their programs run on this machine."""
+    """List the kinds of hardware, and what of it runs here."""
     from budgetc_specs.errors import BudgetcError
 
     from budgetc.registry import TARGETS, find_target, installed

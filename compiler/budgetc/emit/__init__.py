@@ -1,1 +1,1 @@
-"""."""
+"""From an object file and a call list to the library that ships."""

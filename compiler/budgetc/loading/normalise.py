@@ -183,7 +183,9 @@ def check_expansion(model: onnx.ModelProto) -> None:
     try:
         expanded = size(list(model.graph.node))
     except RecursionError as error:
-        raise ModelError("the model's functions call one another hundreds of levels deep") from error
+        raise ModelError(
+            "the model's functions call one another hundreds of levels deep"
+        ) from error
     if expanded > _MOST_NODES:
         raise ModelError(
             f"the model's functions expand to {expanded} nodes", f"at most {_MOST_NODES} are read."

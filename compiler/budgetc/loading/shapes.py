@@ -170,7 +170,7 @@ def _check_static(graph: onnx.GraphProto) -> None:
                 "every shape must follow from the inputs' shapes; export the model with fixed "
                 "shapes.",
             )
-        assert value is not None  # noqa: S101 - it has a shape
+        assert value is not None
         if math.prod(shape) > PROTOBUF_LIMIT:
             raise ModelError(
                 f"{quoted(name)}, a result of the {node_label(node)}, has {math.prod(shape)} "

@@ -1,1 +1,1 @@
-"""."""
+"""From an ONNX graph to kernel calls over one arena."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from budgetc_specs.errors import ModelError
 from budgetc_targets.expression import Const, Expr, Ref, apply
 
 from budgetc.lower.graph import Graph, Operation
@@ -25,7 +26,7 @@ def sigmoid(x: Expr) -> Expr:
 
 
 def clip(x: Expr, low: float, high: float) -> Expr:
-    """x limited to [low, high]; infinite limits fall away."""
+    """The operand limited to [low, high]; infinite limits fall away."""
     if low > -np.inf:
         x = apply("max", x, real(low))
     return apply("min", x, real(high)) if high < np.inf else x
@@ -55,8 +56,14 @@ def _elu(a: dict[str, Any], gamma: float = 1.0, alpha: float | None = None) -> E
     return apply("mul", real(gamma), _negative_part(X, curve))
 
 
+def _celu(a: dict[str, Any]) -> Expr:
+    alpha = real(a.get("alpha", 1.0))
+    curve = apply("mul", alpha, apply("sub", apply("exp", apply("div", X, alpha)), ONE))
+    return _negative_part(X, curve)
+
+
 def _softplus() -> Expr:
-    # log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which neither overflows nor loses small terms
+    # log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which never overflows
     decay = apply("exp", apply("sub", real(0.0), apply("abs", X)))
     return apply("add", apply("max", X, real(0.0)), apply("log", apply("add", ONE, decay)))
 
@@ -67,7 +74,6 @@ def _sign() -> Expr:
 
 
 UNARY: dict[str, Callable[[dict[str, Any]], Expr]] = {
-    "Identity": lambda _: apply("as_is", X),
     "Relu": lambda _: apply("max", X, real(0.0)),
     "LeakyRelu": lambda a: _negative_part(X, apply("mul", X, real(a.get("alpha", 0.01)))),
     "ThresholdedRelu": lambda a: apply(
@@ -84,6 +90,7 @@ UNARY: dict[str, Callable[[dict[str, Any]], Expr]] = {
         a.get("gamma", 1.05070102214813232421875),
         a.get("alpha", 1.67326319217681884765625),
     ),
+    "Celu": _celu,
     "Softplus": lambda _: _softplus(),
     "Softsign": lambda _: apply("div", X, apply("add", ONE, apply("abs", X))),
     "Mish": lambda _: apply("mul", X, apply("tanh", _softplus())),
@@ -108,59 +115,99 @@ BINARY: dict[str, Expr] = {
     "Sub": apply("sub", X, Y),
     "Mul": apply("mul", X, Y),
     "Div": apply("div", X, Y),
-    "Pow": apply("pow", X, Y),
     "PRelu": _negative_part(X, apply("mul", X, Y)),
 }
 
-FOLDED = {"Sum": "add", "Min": "min", "Max": "max", "Add": "add"}
+FOLDED = {"Sum": "add", "Mean": "add", "Min": "min", "Max": "max"}
 """Operators of any number of inputs that are folds of a binary function."""
 
 
-def as_expression(op: Operation, graph: Graph) -> tuple[tuple[str, ...], Expr] | None:
-    """Inputs and expression of an f32 elementwise operator, or None where it is none of these."""
-    values = [graph.values[name] for name in op.inputs if name]
-    result = graph.values[op.outputs[0]]
-    if any(v.dtype != "float32" for v in (*values, result)):
+Elementwise = tuple[tuple[str, ...], Expr] | None
+
+
+def as_expression(op: Operation, graph: Graph) -> Elementwise:
+    """Inputs and expression of an f32 elementwise operator, or None where it is none of these.
+
+    Raises:
+        ModelError: a normalisation that takes its statistics from the batch, as in training.
+    """
+    if op.kind == "Pow":
+        return _power(op, graph)
+    values = [graph.values[name] for name in (*op.inputs, *op.outputs) if name]
+    if any(v.dtype != "float32" for v in values):
         return None
-    attributes = dict(op.attributes)
     if op.kind in UNARY:
-        return op.inputs[:1], UNARY[op.kind](attributes)
+        return op.inputs, UNARY[op.kind](dict(op.attributes))
     if op.kind in BINARY:
-        if op.kind == "PRelu" and len(values[1].shape) < len(values[0].shape) == 4:
-            return None  # ONNX broadcasts the slope from the right only; a shorter slope is rare
         return op.inputs, BINARY[op.kind]
     if op.kind in FOLDED:
-        folded: Expr = X
-        for i in range(1, len(op.inputs)):
-            folded = apply(FOLDED[op.kind], folded, Ref(i))
-        return op.inputs, folded
+        return op.inputs, _folded(op)
     if op.kind == "Clip":
-        limits = _limits(op, graph)
-        return (op.inputs[:1], clip(X, *limits)) if limits else None
+        return _clip(op, graph)
     if op.kind == "BatchNormalization":
         return _batch_norm(op, graph)
     return None
 
 
-def _limits(op: Operation, graph: Graph) -> tuple[float, float] | None:
-    low, high = op.attributes.get("min", -np.inf), op.attributes.get("max", np.inf)
-    for position, name in enumerate(op.inputs[1:3]):
-        if not name:
+def _folded(op: Operation) -> Expr:
+    folded: Expr = X
+    for i in range(1, len(op.inputs)):
+        folded = apply(FOLDED[op.kind], folded, Ref(i))
+    return apply("div", folded, real(len(op.inputs))) if op.kind == "Mean" else folded
+
+
+def _power(op: Operation, graph: Graph) -> Elementwise:
+    """A power; by the constants that models are full of without a library call."""
+    base, exponent = op.inputs
+    if graph.values[base].dtype != "float32":
+        return None
+    constant = graph.constants.get(exponent)
+    if constant is not None:
+        if constant.size == 1 and len(constant.shape) <= len(graph.values[base].shape):
+            known: dict[float, Expr] = {2.0: apply("mul", X, X), 0.5: apply("sqrt", X), 1.0: X}
+            found = known.get(float(constant.reshape(-1)[0]))
+            if found is not None:
+                return (base,), found
+        exponent = graph.add_constant(f"{op.name}.exponent", constant.astype(np.float32))
+    if graph.values[exponent].dtype != "float32":
+        return None
+    return (base, exponent), apply("pow", X, Y)
+
+
+def _clip(op: Operation, graph: Graph) -> Elementwise:
+    """Limits as literals where they are constant, else as further inputs."""
+    inputs = list(op.inputs[:1])
+    expression: Expr = X
+    given = [*op.inputs[1:3], "", ""]
+    for name, function, attribute, neutral in (
+        (given[0], "max", "min", -np.inf),
+        (given[1], "min", "max", np.inf),
+    ):
+        if name and name not in graph.constants:
+            expression = apply(function, expression, Ref(len(inputs)))
+            inputs.append(name)
             continue
-        if name not in graph.constants:
-            return None
-        bound = float(graph.constants[name].reshape(-1)[0])
-        low, high = (bound, high) if position == 0 else (low, bound)
-    return low, high
+        limit = op.attributes.get(attribute, neutral)
+        if name:
+            limit = graph.constants[name].reshape(-1)[0].item()
+        if abs(limit) < np.inf:
+            expression = apply(function, expression, real(limit))
+    return tuple(inputs), expression
 
 
-def _batch_norm(op: Operation, graph: Graph) -> tuple[tuple[str, ...], Expr] | None:
-    """scale * x + shift with constant statistics; one that precedes no convolution stays as this."""
-    if any(name not in graph.constants for name in op.inputs[1:]) or len(op.outputs) != 1:
+def _batch_norm(op: Operation, graph: Graph) -> Elementwise:
+    """A product and a sum with constant statistics; one that precedes no convolution stays as this."""
+    if op.attributes.get("training_mode", 0):
+        raise ModelError(
+            f"{op.label} takes its statistics from the batch, as in training",
+            "export the model for inference (in PyTorch, call model.eval() first).",
+        )
+    rank = len(graph.values[op.inputs[0]].shape)
+    if any(name not in graph.constants for name in op.inputs[1:]) or rank < 2:
         return None
     gamma, beta, mean, variance = (graph.constants[n].astype(np.float64) for n in op.inputs[1:])
     scale = gamma / np.sqrt(variance + op.attributes.get("epsilon", 1e-5))
-    shape = [1] * len(graph.values[op.inputs[0]].shape)
+    shape = [1] * rank
     shape[1] = -1
     names = tuple(
         graph.add_constant(f"{op.name}.{hint}", array.astype(np.float32).reshape(shape))

@@ -1,17 +1,24 @@
-"""Operators without a kernel of ours: TVM's ONNX importer and legalisation, called like any other kernel."""
+"""Operators without a kernel of ours: TVM imports and legalises them, and they are called alike."""
 
+import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import ModelError
+from budgetc_specs.errors import ModelError, printable
 from onnx import helper, numpy_helper
 
 from budgetc.lower.graph import Array, Graph, Operation
 from budgetc.lower.placement import Storage
+from budgetc.lower.scheduled import copying_function, lower_scheduled
+
+_LONGEST_REASON = 200
+_MODERN_OPSET = 17
 
 
 @dataclass(frozen=True)
@@ -48,14 +55,24 @@ class ForeignCompiler:
         module = self._legalised(op)
         self._count += 1
         given = [n for n in op.inputs if n]
-        ports = [given.index(n) for n in self._ports(op)]
+        ports = [given.index(n) for n in dict.fromkeys(given) if n not in self._graph.constants]
         return _Unroller(module, op, ports, f"foreign_{self._count}").calls()
 
-    def _ports(self, op: Operation) -> list[str]:
-        """The inputs that are computed, each once."""
-        return list(dict.fromkeys(n for n in op.inputs if n and n not in self._graph.constants))
-
     def _legalised(self, op: Operation) -> Any:
+        model = with_indices_in_bounds(self._graph.node_model(op), self._graph)
+        try:
+            return self._imported(model)
+        except Exception as error:  # tvm raises its own, Python's and C++'s kinds for one cause
+            newer = _converted(model)
+            if newer is not None:
+                with contextlib.suppress(Exception):  # the first reason is the one to tell
+                    return self._imported(newer)
+            raise ModelError(
+                f"{op.label} cannot be compiled: {_reason(error)}",
+                "export the model with another opset, or replace the operator by simpler ones.",
+            ) from error
+
+    def _imported(self, model: onnx.ModelProto) -> Any:
         import tvm
         from tvm import relax
         from tvm.relax.frontend.onnx import from_onnx
@@ -78,41 +95,52 @@ class ForeignCompiler:
             passes.FuseTIR(),
             passes.DeadCodeElimination(),
         ]
-        try:
-            with target:
-                return tvm.ir.transform.Sequential(sequence)(from_onnx(self._model(op)))
-        except Exception as error:  # tvm raises its own, Python's and C++'s kinds for one cause
-            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            raise ModelError(
-                f"node {op.name!r}: the operator {op.attributes['proto'].op_type} cannot be "
-                f"compiled: {reason[0]}",
-                "export the model with another opset, or replace the operator by simpler ones.",
-            ) from error
+        with target:
+            return tvm.ir.transform.Sequential(sequence)(from_onnx(model))
 
-    def _model(self, op: Operation) -> onnx.ModelProto:
-        """The node alone, its constant inputs as initializers."""
-        graph = self._graph
-        node = onnx.NodeProto()
-        node.CopyFrom(op.attributes["proto"])
-        ports = self._ports(op)
-        constants = dict.fromkeys(n for n in op.inputs if n in graph.constants)
 
-        def info(name: str) -> onnx.ValueInfoProto:
-            value = graph.values[name]
-            kind = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
-            return helper.make_tensor_value_info(name, kind, value.shape)
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The model at a newer opset, where it is old and onnx can convert it."""
+    if model.opset_import[0].version >= _MODERN_OPSET:
+        return None
+    with contextlib.suppress(Exception):  # a C++ exception of onnx's own
+        return onnx.version_converter.convert_version(model, _MODERN_OPSET)
+    return None
 
-        del node.input[:]
-        node.input.extend(op.inputs)
-        body = helper.make_graph(
-            [node],
-            "node",
-            [info(n) for n in ports],
-            [info(n) for n in op.outputs],
-            [numpy_helper.from_array(graph.constants[n], n) for n in constants],
-        )
-        opset = helper.make_opsetid(node.domain, graph.opset)
-        return helper.make_model(body, opset_imports=[opset], ir_version=9)
+
+def with_indices_in_bounds(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
+    """The model of a Gather node with computed indices limited to what they may be.
+
+    TVM's code reads wherever an index points to, and indices may come from outside.
+    """
+    node = model.graph.node[-1]
+    if node.op_type not in {"Gather", "GatherElements"} or node.input[1] in graph.constants:
+        return model
+    shape, indices = graph.values[node.input[0]].shape, node.input[1]
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0) % len(shape)
+    dtype = np.dtype(graph.values[indices].dtype)
+    limits = {"lowest": -shape[axis], "highest": shape[axis] - 1}
+    for name, limit in limits.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(limit, dtype), name))
+    node.input[1] = "limited"
+    nodes = [
+        helper.make_node("Max", [indices, "lowest"], ["raised"]),
+        helper.make_node("Min", ["raised", "highest"], ["limited"]),
+        node,
+    ]
+    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    return model
+
+
+def _reason(error: Exception) -> str:
+    """The line of a message that says what is wrong, for some bring a traceback of their own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return printable(line)[:_LONGEST_REASON]
 
 
 class _Unroller:
@@ -121,164 +149,121 @@ class _Unroller:
     def __init__(self, module: Any, op: Operation, ports: Sequence[int], prefix: str) -> None:
         self.module, self.op, self.ports, self.prefix = module, op, ports, prefix
         self.known: dict[Any, ForeignArgument | list[ForeignArgument]] = {}
+        # The output that a variable is, or that an element of a variable's tuple is.
+        self.places: dict[tuple[Any, int | None], int] = {}
         self.result: list[ForeignCall] = []
         self.scratch = 0
 
     def calls(self) -> Sequence[ForeignCall]:
-        from tvm import relax
-
         main = self.module["main"]
         for parameter, index in zip(main.params, self.ports, strict=True):
             self.known[parameter] = ForeignArgument("input", index)
         bindings = [b for block in main.body.blocks for b in block.bindings]
-        final = main.body.body
-        aliases = {b.var: b.value for b in bindings if isinstance(b.value, relax.Var)}
-        while final in aliases:
-            final = aliases[final]
-        outputs = self._outputs(final, bindings)
+        results = self._results(main.body.body, bindings)
         for binding in bindings:
-            self._bind(binding, outputs)
+            self._bind(binding)
         written = {a.index for c in self.result for a in c.arguments if a.role == "output"}
-        if written != set(range(len(self.op.outputs))):
-            raise ModelError(
-                f"node {self.op.name!r} ({self.op.attributes['proto'].op_type}) only renames or "
-                "repeats values, which no kernel computes",
-                "run the pass `clean` first.",
-            )
+        for index, result in enumerate(results):
+            if index not in written:
+                self._copy(result, index)
         return self.result
 
-    def _outputs(self, final: Any, bindings: Sequence[Any]) -> dict[Any, int]:
-        """Which variables are results of the node, and in which order."""
+    def _results(self, final: Any, bindings: Sequence[Any]) -> list[Any]:
+        """The node's results in order; where calls can write them at once is noted in `places`."""
         from tvm import relax
 
-        for binding in bindings:
-            if binding.var == final and isinstance(binding.value, relax.Tuple):
-                return {field: i for i, field in enumerate(binding.value.fields)}
-        return {final: 0}
+        bound = {b.var: b.value for b in bindings}
 
-    def _bind(self, binding: Any, outputs: dict[Any, int]) -> None:
+        def behind(value: Any) -> Any:
+            while isinstance(bound.get(value), relax.Var):
+                value = bound[value]
+            return value
+
+        final = behind(final)
+        if isinstance(bound.get(final), relax.Tuple):
+            results = [behind(field) for field in bound[final].fields]
+        elif isinstance(final, relax.Tuple):
+            results = [behind(field) for field in final.fields]
+        elif len(self.op.outputs) > 1:
+            self.places = {(final, i): i for i in range(len(self.op.outputs))}
+            return [final] * len(self.op.outputs)
+        else:
+            results = [final]
+        for index, result in enumerate(results):
+            item = bound.get(result)
+            if isinstance(item, relax.TupleGetItem):
+                self.places.setdefault((item.tuple_value, item.index), index)
+            else:
+                self.places.setdefault((result, None), index)
+        return results
+
+    def _bind(self, binding: Any) -> None:
         from tvm import relax
+        from tvm.ir import Constant
 
         value = binding.value
         if isinstance(value, relax.Var):
             self.known[binding.var] = self.known[value]
+        elif isinstance(value, Constant):
+            self.known[binding.var] = self._argument(value)
         elif isinstance(value, relax.Tuple):
-            return
+            self.known[binding.var] = [self._argument(field) for field in value.fields]
         elif isinstance(value, relax.TupleGetItem):
-            self.known[binding.var] = self._tuple(value.tuple_value)[value.index]
+            found = self.known[value.tuple_value]
+            assert isinstance(found, list), "BUG: a tensor where a tuple is taken apart"
+            self.known[binding.var] = found[value.index]
         elif isinstance(value, relax.Call) and value.op.name == "relax.call_tir":
-            self._call_tir(binding.var, value, outputs)
+            self._call_tir(binding.var, value)
         else:
             what = getattr(getattr(value, "op", None), "name", type(value).__name__)
             raise ModelError(
-                f"node {self.op.name!r} ({self.op.attributes['proto'].op_type}): "
-                f"tvm leaves {what!r}, which needs its runtime",
-                "replace the operator by simpler ones.",
+                f"{self.op.label} cannot be compiled: {what!r} needs TVM's runtime, which no "
+                "library of budgetc's carries",
+                "replace the operator by simpler ones, or compute it outside of the model.",
             )
 
-    def _tuple(self, variable: Any) -> list[ForeignArgument]:
-        found = self.known[variable]
-        assert isinstance(found, list), "BUG: a tensor where a tuple is taken apart"
-        return found
-
-    def _call_tir(self, variable: Any, call: Any, outputs: dict[Any, int]) -> None:
+    def _call_tir(self, variable: Any, call: Any) -> None:
         from tvm import relax
 
         function = self.module[call.args[0]]
         arguments = [self._argument(a) for a in call.args[1].fields]
         types = call.ty_args[0] if hasattr(call, "ty_args") else call.sinfo_args[0]
-        fields = list(types.fields) if isinstance(types, relax.TupleType) else [types]
+        several = isinstance(types, relax.TupleType)
         made = []
-        for position, kind in enumerate(fields):
-            index = outputs.get(variable)
-            if index is not None and len(fields) > 1:
-                index = position
+        for position, kind in enumerate(types.fields if several else [types]):
+            index = self.places.get((variable, position if several else None))
             made.append(
                 ForeignArgument("output", index)
                 if index is not None
                 else self._temporary([int(n) for n in kind.shape], str(kind.dtype))
             )
-        self.known[variable] = made if len(fields) > 1 else made[0]
+        self.known[variable] = made if several else made[0]
+        self._add(function, [*arguments, *made])
+
+    def _copy(self, result: Any, index: int) -> None:
+        """A result that no call has written: an input as it is, a constant, another result."""
+        kind = result.ty if hasattr(result, "ty") else result.struct_info
+        shape = [int(n) for n in kind.shape]
+        function = copying_function(shape, str(kind.dtype))
+        self._add(function, [self._argument(result), ForeignArgument("output", index)])
+
+    def _add(self, function: Any, arguments: list[ForeignArgument]) -> None:
         name = f"{self.prefix}_{len(self.result)}"
         raw, extra = lower_scheduled(function, name)
         temporaries = [self._temporary(shape, dtype) for shape, dtype in extra]
-        self.result.append(ForeignCall(name, raw, [*arguments, *made, *temporaries]))
+        self.result.append(ForeignCall(name, raw, [*arguments, *temporaries]))
 
     def _argument(self, value: Any) -> ForeignArgument:
-        from tvm import relax
+        from tvm.ir import Constant
 
-        if isinstance(value, relax.Var):
-            found = self.known[value]
-            assert isinstance(found, ForeignArgument), "BUG: a tuple where a tensor is read"
-            return found
-        return ForeignArgument("constant", constant=np.asarray(value.value.numpy()))
+        if isinstance(value, Constant):
+            return ForeignArgument("constant", constant=np.asarray(value.value.numpy()))
+        found = self.known[value]
+        assert isinstance(found, ForeignArgument), "BUG: a tuple where a tensor is read"
+        return found
 
     def _temporary(self, shape: Sequence[int], dtype: str) -> ForeignArgument:
         self.scratch += 1
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         storage = Storage(f"{self.prefix}.scratch{self.scratch}", "arena", size)
         return ForeignArgument("scratch", scratch=storage)
-
-
-def lower_scheduled(function: Any, name: str) -> tuple[Any, list[tuple[list[int], str]]]:
-    """A scheduled TIR function as a plain one over raw pointers, its temporaries turned into parameters.
-
-    Returns:
-        The function, and shape and dtype of every temporary, in the order of the extra parameters.
-    """
-    import tvm
-    from tvm import s_tir, tirx
-    from tvm.tirx.buffer import buffer_data_pointer_type, is_buffer_var
-
-    scheduled, passes = s_tir.transform, tirx.transform
-    root = function.body.block
-    temporaries = list(root.alloc_buffers)
-    block = s_tir.SBlock(
-        root.iter_vars,
-        root.reads,
-        root.writes,
-        root.name_hint,
-        root.body,
-        root.init,
-        [],
-        root.match_buffers,
-        root.annotations,
-    )
-    realize = s_tir.SBlockRealize(function.body.iter_values, function.body.predicate, block)
-    widened = tirx.PrimFunc(
-        [*function.params, *temporaries], realize, function.ret_type, function.attrs
-    ).with_attrs({"global_symbol": name, "tirx.noalias": True})
-    pipeline = tvm.ir.transform.Sequential(
-        [
-            scheduled.CanonicalizeLoop(),
-            scheduled.LowerInitBlock(),
-            scheduled.PlanAndUpdateBufferAllocationLocation(),
-            scheduled.ConvertBlocksToOpaque(),
-            scheduled.CompactBufferAllocation(),
-            scheduled.LowerMatchBuffer(),
-            scheduled.StmtSimplify(),
-            scheduled.LowerOpaqueBlock(),
-            passes.FlattenBuffer(),
-            passes.NarrowDataType(32),
-            scheduled.LoopPartition(),
-            passes.VectorizeLoop(True),
-            passes.StorageRewrite(),
-            passes.UnrollLoop(),
-            passes.StmtSimplify(),
-            passes.RemoveNoOp(),
-            scheduled.RewriteUnsafeSelect(),
-        ]
-    )
-    lowered = pipeline(tvm.IRModule({name: widened}))[name]
-    parameters, declared = [], []
-    for parameter in lowered.params:
-        assert is_buffer_var(parameter), "BUG: a foreign kernel takes buffers only"
-        pointer = tirx.Var(f"{parameter.name}_ptr", buffer_data_pointer_type(parameter))
-        parameters.append(pointer)
-        declared.append(tirx.DeclBuffer(parameter, data=pointer))
-    body = list(lowered.body.seq) if isinstance(lowered.body, tirx.SeqStmt) else [lowered.body]
-    raw = tirx.PrimFunc(
-        parameters, tirx.SeqStmt(declared + body), lowered.ret_type, lowered.attrs
-    ).with_attrs({"calling_conv": 0})
-    extra = [([int(n) for n in b.shape], str(b.dtype)) for b in temporaries]
-    return raw, extra

@@ -1,4 +1,4 @@
-"""The graph that lowering works on: operations over named values, from ONNX down to one operation per kernel."""
+"""The graph that lowering works on: from one operation per ONNX node to one per kernel."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from budgetc_specs.errors import quoted
 from budgetc_targets.expression import Expr
+from onnx import helper, numpy_helper
 
 Array = npt.NDArray[Any]
 
@@ -25,10 +28,11 @@ class Operation:
     """One step. `kind` is an ONNX operator until it is chosen to be one of the kinds below.
 
     * `map`: an elementwise expression over the inputs, which broadcast to the output as in numpy
-    * `convolution`, `pooling`, `softmax`, `reduction`: kernels; `expression` is what follows, over the accumulator and
-      the inputs behind the first `anchors`
+    * `convolution`, `product`, `pooling`, `softmax`, `reduction`: kernels; `expression` is what
+      follows, over the accumulator and the inputs behind the first `anchors`
     * `view`: the same elements under other strides (`attributes["view"]` names how)
-    * `copy-into`: writes its inputs side by side into one output at `attributes["offsets"]`, the rest filled
+    * `copy-into`: writes its inputs side by side into one output at `attributes["offsets"]`, the
+      rest filled
     * `foreign`: an ONNX node that TVM's importer compiles
     """
 
@@ -43,8 +47,14 @@ class Operation:
     @property
     def output(self) -> str:
         """The only output."""
-        assert len(self.outputs) == 1, f"BUG: {self.kind} {self.name} has {len(self.outputs)} outputs"
+        assert len(self.outputs) == 1, f"BUG: {self.label} has {len(self.outputs)} outputs"
         return self.outputs[0]
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        node = self.attributes.get("proto")
+        return f"the {node.op_type if node else self.kind} node {quoted(self.name)}"
 
 
 @dataclass
@@ -74,19 +84,19 @@ class Graph:
 
     def add_constant(self, hint: str, array: Array) -> str:
         """A constant under a fresh name."""
-        name = hint
-        while name in self.values:
-            name = f"{hint}_{len(self.values)}"
+        name = self._fresh(hint)
+        self.set_constant(name, array)
+        return name
+
+    def set_constant(self, name: str, array: Array) -> None:
+        """Make a value a constant."""
         contiguous = np.ascontiguousarray(array).reshape(array.shape)
         self.constants[name] = contiguous
         self.values[name] = Value(contiguous.shape, contiguous.dtype.name)
-        return name
 
     def add_value(self, hint: str, shape: tuple[int, ...], dtype: str) -> str:
         """A value under a fresh name."""
-        name = hint
-        while name in self.values:
-            name = f"{hint}_{len(self.values)}"
+        name = self._fresh(hint)
         self.values[name] = Value(shape, dtype)
         return name
 
@@ -99,3 +109,32 @@ class Graph:
                 kept.append(op)
                 needed.update(op.inputs)
         self.operations = kept[::-1]
+
+    def node_model(self, op: Operation) -> onnx.ModelProto:
+        """The ONNX node behind an operation as a model of its own, constants as initializers."""
+        node = onnx.NodeProto()
+        node.CopyFrom(op.attributes["proto"])
+        del node.input[:]
+        node.input.extend(op.inputs)
+        names = list(dict.fromkeys(n for n in op.inputs if n))
+
+        def info(name: str) -> onnx.ValueInfoProto:
+            value = self.values[name]
+            kind = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
+            return helper.make_tensor_value_info(name, kind, value.shape)
+
+        body = helper.make_graph(
+            [node],
+            "node",
+            [info(n) for n in names if n not in self.constants],
+            [info(n) for n in op.outputs],
+            [numpy_helper.from_array(self.constants[n], n) for n in names if n in self.constants],
+        )
+        opset = helper.make_opsetid(node.domain, self.opset)
+        return helper.make_model(body, opset_imports=[opset], ir_version=9)
+
+    def _fresh(self, hint: str) -> str:
+        name = hint
+        while name in self.values:
+            name = f"{hint}_{len(self.values)}"
+        return name

@@ -1,42 +1,50 @@
 """From a checked, static ONNX model to the lowering graph, one operation per node."""
 
+import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import onnx
-from budgetc_specs.errors import ModelError
-from onnx import helper, numpy_helper
+from budgetc_specs.errors import ModelError, quoted
+from onnx import defs, helper, numpy_helper
 
 from budgetc.lower.graph import Graph, Operation, Value
+
+OLDEST_OPSET = 7  # before it, broadcasting and the normalisations were written differently
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+PORT_TYPES = frozenset({"float32", "float64", "bool", *_INTEGERS})
+"""Element types of inputs and outputs: those that C has a name for."""
+VALUE_TYPES = PORT_TYPES | {"float16", "bfloat16"}
+"""Element types of everything else."""
 
 
 def import_model(data: bytes) -> Graph:
     """The graph of a serialised model whose shapes are all static.
 
     Raises:
-        ModelError: a value's shape is not known.
+        ModelError: a value's shape is not known, an element type has no kernels, or an operator
+            runs a graph of its own.
     """
     model = onnx.shape_inference.infer_shapes(
         onnx.load_model_from_string(data), strict_mode=True, data_prop=True
     )
     graph = model.graph
+    opset = _opset(model)
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     values = {name: Value(array.shape, array.dtype.name) for name, array in constants.items()}
     for info in (*graph.input, *graph.value_info, *graph.output):
         if info.name not in values:
             values[info.name] = _value(info)
-    operations = []
-    for position, node in enumerate(graph.node):
-        name = node.name or f"{node.op_type}_{position}"
-        attributes = {a.name: _attribute(a) for a in node.attribute}
-        attributes["proto"] = node
-        inputs, outputs = tuple(node.input), tuple(o for o in node.output if o)
-        for output in outputs:
-            if output not in values:
-                raise ModelError(f"node {name!r} ({node.op_type}): the shape of {output!r} is unknown")
-        operations.append(Operation(node.op_type, name, inputs, outputs, attributes))
-    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    result = Graph(
+    for info in (*graph.input, *graph.output):
+        _check_port(info.name, values[info.name])
+    live, read = _live(graph)
+    operations = [
+        _operation(node, position, _trimmed(node, read, opset), values)
+        for position, node in enumerate(graph.node)
+        if position in live
+    ]
+    return Graph(
         inputs=tuple(i.name for i in graph.input if i.name not in constants),
         outputs=tuple(o.name for o in graph.output),
         operations=operations,
@@ -44,15 +52,101 @@ def import_model(data: bytes) -> Graph:
         constants=constants,
         opset=opset,
     )
-    result.remove_dead()
-    return result
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    version = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
+    if version < OLDEST_OPSET:
+        raise ModelError(
+            f"the model is written for opset {version}, which is not supported",
+            f"convert it to opset {OLDEST_OPSET} or later: onnx.version_converter does it.",
+        )
+    return int(version)
+
+
+def _operation(
+    node: onnx.NodeProto, position: int, outputs: tuple[str, ...], values: dict[str, Value]
+) -> Operation:
+    name = node.name or f"{node.op_type}_{position}"
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node)
+    del proto.output[:]
+    proto.output.extend(outputs)
+    attributes = {a.name: _attribute(a) for a in node.attribute}
+    named = tuple(o for o in outputs if o)
+    op = Operation(node.op_type, name, tuple(node.input), named, {**attributes, "proto": proto})
+    if node.domain not in {"", "ai.onnx"}:
+        raise ModelError(
+            f"{op.label} is of the domain {quoted(node.domain)}, which is not supported",
+            "export the model with standard operators.",
+        )
+    if any(isinstance(a, onnx.GraphProto) for a in attributes.values()):
+        raise ModelError(
+            f"{op.label} chooses or repeats a part of the graph at run time, which is not "
+            "supported yet",
+            "export the model without control flow; where its condition is constant, simplify the "
+            "model first.",
+        )
+    for output in named:
+        value = values.get(output)
+        if value is None:
+            raise ModelError(f"{op.label}: the shape of {quoted(output)} is unknown")
+        if not math.prod(value.shape):
+            raise ModelError(
+                f"{op.label} makes {quoted(output)} of shape {list(value.shape)}, which holds "
+                "nothing",
+                "simplify the model: what has no elements can be left out.",
+            )
+        if value.dtype not in VALUE_TYPES:
+            raise ModelError(
+                f"{op.label}: {quoted(output)} is of type {value.dtype}, which is not supported",
+                "export the model in float32.",
+            )
+    return op
+
+
+def _live(graph: onnx.GraphProto) -> tuple[set[int], set[str]]:
+    """Positions of the nodes that an output depends on, and the values that are read there."""
+    live, read = set(), {o.name for o in graph.output}
+    for position in reversed(range(len(graph.node))):
+        node = graph.node[position]
+        if read.intersection(node.output):
+            live.add(position)
+            read.update(node.input)
+    return live, read
+
+
+def _trimmed(node: onnx.NodeProto, read: Collection[str], opset: int) -> tuple[str, ...]:
+    """The node's outputs without optional ones at the end that nobody reads."""
+    outputs = list(node.output)
+    try:
+        formal = defs.get_schema(node.op_type, opset, node.domain).outputs
+    except defs.SchemaError:
+        return tuple(outputs)
+    optional = defs.OpSchema.FormalParameterOption.Optional
+    while (
+        outputs
+        and outputs[-1] not in read
+        and len(outputs) <= len(formal)
+        and formal[len(outputs) - 1].option == optional
+    ):
+        outputs.pop()
+    return tuple(outputs)
+
+
+def _check_port(name: str, value: Value) -> None:
+    if value.dtype not in PORT_TYPES:
+        raise ModelError(
+            f"{quoted(name)} is of type {value.dtype}, which C has no name for",
+            "add a Cast, so that the model takes and gives float32.",
+        )
 
 
 def _value(info: onnx.ValueInfoProto) -> Value:
     tensor = info.type.tensor_type
     dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
     if None in dims or not tensor.HasField("shape"):
-        raise ModelError(f"value {info.name!r} has no static shape")
+        raise ModelError(f"the value {quoted(info.name)} has no static shape")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
     return Value(tuple(d for d in dims if d is not None), dtype)
 

@@ -10,95 +10,33 @@ all in f32. Operators that only move elements work on the integers themselves. W
 between a DequantizeLinear and a QuantizeLinear, which are elementwise maps like any other.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
 
 from budgetc.lower.graph import Array, Graph, Operation
+from budgetc.lower.hoisting import MOVES
+from budgetc.lower.quantisation import LIMITS, Quantisation, quantisation_of, round_and_clamp
 
-MOVES = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity", "MaxPool"}
 PRODUCTS = ("Conv", "Gemm", "MatMul")
-LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """A per-tensor scale and zero point."""
-
-    scale: np.float32
-    zero: int
-    dtype: str
-
-
-def clamp(value: Expr, dtype: str) -> Expr:
-    """An integer limited to a type's range."""
-    low, high = LIMITS[dtype]
-    return apply("min", apply("max", value, Const(low, "int32")), Const(high, "int32"))
-
-
-def round_and_clamp(real: Expr, quantisation: Quantisation) -> Expr:
-    """rint(real) + zero point, saturated."""
-    rounded: Expr = apply("round_int", real)
-    if quantisation.zero:
-        rounded = apply("add", rounded, Const(quantisation.zero, "int32"))
-    return clamp(rounded, quantisation.dtype)
-
-
-def quantise(real: Expr, quantisation: Quantisation) -> Expr:
-    """QuantizeLinear of any float: the clamp comes before the rounding, so that huge values saturate too."""
-    low, high = LIMITS[quantisation.dtype]
-    scaled = apply("div", real, Const(float(quantisation.scale)))
-    limited = apply(
-        "min",
-        apply("max", scaled, Const(float(low - quantisation.zero))),
-        Const(float(high - quantisation.zero)),
-    )
-    return apply("add", apply("round_int", limited), Const(quantisation.zero, "int32"))
-
-
-def dequantise(integer: Expr, quantisation: Quantisation) -> Expr:
-    """DequantizeLinear."""
-    centred: Expr = integer
-    if quantisation.zero:
-        centred = apply("sub", integer, Const(quantisation.zero, "int32"))
-    return apply("mul", apply("to_float", centred), Const(float(quantisation.scale)))
+_LARGEST_SUM = 2**31 - 1
+_SAME_SCALE = 1e-5  # relative; two ways to compute one f32 product differ by less
 
 
 def form_integer_operations(graph: Graph) -> None:
-    """Rewrite the graph in place; afterwards no DequantizeLinear of a constant feeds a convolution or a product."""
-    quantise_before_moving(graph)
+    """Rewrite the graph in place: the operators above become integer operations.
+
+    A product that no QuantizeLinear follows gives its sum in f32.
+    """
     _Former(graph).run()
 
 
-def quantise_before_moving(graph: Graph) -> None:
-    """Q(MaxPool(x)) is MaxPool(Q(x)), for Q is monotonic; so too for what only moves elements.
-
-    The kernel before the QuantizeLinear then stores a quarter of the bytes.
-    """
-    moved = True
-    while moved:
-        moved = False
-        producers, uses = graph.producers(), graph.uses()
-        for position, op in enumerate(graph.operations):
-            inner = producers.get(op.inputs[0]) if op.kind == "QuantizeLinear" else None
-            if inner is None or inner.kind not in MOVES or uses[inner.outputs[0]] != 1:
-                continue
-            source = producers.get(inner.inputs[0])
-            if len(inner.outputs) != 1 or (source and source.kind == "DequantizeLinear"):
-                continue
-            before = graph.values[inner.inputs[0]].shape
-            dtype = graph.values[op.output].dtype
-            early = graph.add_value(f"{op.output}.early", before, dtype)
-            at = graph.operations.index(inner)
-            graph.operations[position] = replace(
-                inner, inputs=(early, *inner.inputs[1:]), outputs=op.outputs
-            )
-            graph.operations[at] = replace(
-                op, inputs=(inner.inputs[0], *op.inputs[1:]), outputs=(early,)
-            )
-            moved = True
-            break
+def per_filter(bias: Array | None, filters: int) -> Array | None:
+    """A bias as one number for each filter, or None where it differs from row to row."""
+    if bias is None or not (bias.size == 1 or bias.size == filters == bias.shape[-1]):
+        return None
+    return np.broadcast_to(bias.reshape(-1), (filters,))
 
 
 class _Former:
@@ -132,42 +70,33 @@ class _Former:
         self.graph.operations = operations
         self.graph.remove_dead()
 
-    def quantisation(self, op: Operation) -> Quantisation | None:
-        """Scale and zero point of a QuantizeLinear or DequantizeLinear, where they are constant and per tensor."""
-        scale = self.graph.constants.get(op.inputs[1])
-        if scale is None or scale.size != 1 or scale.dtype != np.float32:
-            return None
-        q_value = op.output if op.kind == "QuantizeLinear" else op.inputs[0]
-        dtype = self.graph.values[q_value].dtype
-        if dtype not in LIMITS:
-            return None
-        zero = 0
-        if len(op.inputs) > 2 and op.inputs[2]:
-            array = self.graph.constants.get(op.inputs[2])
-            if array is None:
-                return None
-            zero = int(array.reshape(-1)[0])
-        return Quantisation(np.float32(scale.reshape(-1)[0]), zero, dtype)
-
     def source(self, name: str) -> tuple[str, Quantisation] | None:
         """The integer value behind a dequantised one."""
         op = self.producers.get(name)
         if op is None or op.kind != "DequantizeLinear" or op.inputs[0] in self.graph.constants:
             return None
-        quantisation = self.quantisation(op)
+        quantisation = quantisation_of(op, self.graph)
         return (op.inputs[0], quantisation) if quantisation else None
 
-    def constant(self, name: str) -> tuple[Array, Array] | None:
-        """Integers and scales of a dequantised constant whose zero point is 0."""
+    def constant(self, name: str, axis: int) -> tuple[Array, Array] | None:
+        """Integers and scales of a dequantised constant, symmetric, per tensor or along the axis."""
         op = self.producers.get(name)
-        if op is None or op.kind != "DequantizeLinear" or op.inputs[0] not in self.graph.constants:
+        if op is None or op.kind != "DequantizeLinear":
             return None
-        if len(op.inputs) > 2 and op.inputs[2] and self.graph.constants[op.inputs[2]].any():
+        array = self.graph.constants.get(op.inputs[0])
+        scales = self.graph.constants.get(op.inputs[1])
+        if array is None or scales is None or scales.dtype != np.float32:
             return None
-        return self.graph.constants[op.inputs[0]], self.graph.constants[op.inputs[1]].reshape(-1)
+        if len(op.inputs) > 2 and op.inputs[2]:
+            zero = self.graph.constants.get(op.inputs[2])
+            if zero is None or zero.any():
+                return None
+        along = op.attributes.get("axis", 1) % max(array.ndim, 1)
+        per_channel = scales.ndim == 1 and along == axis and array.shape[axis] == scales.size
+        return (array, scales.reshape(-1)) if scales.size == 1 or per_channel else None
 
     def _form(self, op: Operation, quantize: Operation) -> Operation | None:
-        target = self.quantisation(quantize)
+        target = quantisation_of(quantize, self.graph)
         if target is None:
             return None
         if op.kind in PRODUCTS:
@@ -183,15 +112,17 @@ class _Former:
     def _product(
         self, op: Operation, quantize: Operation | None = None, target: Quantisation | None = None
     ) -> Operation | None:
-        """Convolution or matrix product over integers; without a quantiser its result is the dequantised sum."""
+        """Convolution or product over integers; without a quantiser it gives the sum as a real."""
         source = self.source(op.inputs[0])
-        weights = self.constant(op.inputs[1]) if len(op.inputs) > 1 else None
+        across = op.kind != "Conv" and not op.attributes.get("transB", 0)
+        weights = self.constant(op.inputs[1], 1 if across else 0)
         if source is None or weights is None or source[1].dtype != "uint8":
             return None
         (x, from_), (weight, scales) = source, weights
-        if weight.dtype != np.int8:
+        rank = len(self.graph.values[x].shape)
+        if weight.dtype != np.int8 or rank > 4 or weight.ndim != (rank if op.kind == "Conv" else 2):
             return None
-        if op.kind != "Conv" and weight.ndim != 2:
+        if any(p < 0 for p in op.attributes.get("pads", ())):
             return None
         if op.kind == "Gemm":
             if op.attributes.get("transA", 0) or op.attributes.get("alpha", 1.0) != 1.0:
@@ -207,11 +138,11 @@ class _Former:
             return None
         axes = tuple(range(1, weight.ndim)) if op.kind == "Conv" else (0,)
         bias = bias - from_.zero * weight.astype(np.int64).sum(axis=axes)
-        if np.abs(bias).max(initial=0) > 2**31 - 1:
+        reach = LIMITS["uint8"][1] * np.abs(weight.astype(np.int64)).sum(axis=axes)
+        if (np.abs(bias) + reach).max() > _LARGEST_SUM:
             return None
         real = apply("to_float", ACCUMULATOR)
         multiplier = product_scales / target.scale if target else product_scales
-        rank = len(self.graph.values[op.output].shape)
         shape = [1] * rank
         shape[1 if op.kind == "Conv" else -1] = filters
         name = self.graph.add_constant(
@@ -233,13 +164,17 @@ class _Former:
         """The bias as s64 in units of the accumulator."""
         if len(op.inputs) < 3 or not op.inputs[2]:
             return np.zeros(filters, np.int64)
-        quantised = self.constant(op.inputs[2])
+        quantised = self.constant(op.inputs[2], 0)
         if quantised:
-            return np.broadcast_to(quantised[0].reshape(-1), (filters,)).astype(np.int64)
-        real = self.graph.constants.get(op.inputs[2])
-        if real is None:
-            return None
-        return np.rint(np.broadcast_to(real.reshape(-1), (filters,)) / scales).astype(np.int64)
+            integers, bias_scales = (per_filter(array, filters) for array in quantised)
+            if integers is None or bias_scales is None:
+                return None
+            if np.allclose(bias_scales, scales, rtol=_SAME_SCALE, atol=0):
+                return integers.astype(np.int64)
+            real: Array | None = integers * bias_scales.astype(np.float64)
+        else:
+            real = per_filter(self.graph.constants.get(op.inputs[2]), filters)
+        return None if real is None else np.rint(real / scales).astype(np.int64)
 
     def _add(self, op: Operation, quantize: Operation, target: Quantisation) -> Operation | None:
         left, right = self.source(op.inputs[0]), self.source(op.inputs[1])
@@ -253,12 +188,16 @@ class _Former:
         expression = round_and_clamp(total, target)
         return Operation("map", op.name, (a, b), (quantize.output,), {}, expression)
 
-    def _average(self, op: Operation, quantize: Operation, target: Quantisation) -> Operation | None:
+    def _average(
+        self, op: Operation, quantize: Operation, target: Quantisation
+    ) -> Operation | None:
         source = self.source(op.inputs[0])
         if source is None:
             return None
         x, quantisation = source
         spatial = self.graph.values[x].shape[2:]
+        if len(spatial) not in (1, 2):
+            return None
         if op.kind == "GlobalAveragePool":
             kernel = spatial
         else:

@@ -1,4 +1,4 @@
-"""The whole of lowering: an ONNX model and a capability sheet in, one object file, a weights blob and a call list out."""
+"""The whole of lowering: an ONNX model and a target in, object file, weights and call list out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,18 @@ from budgetc_targets.contract import Family, Point, Target
 from budgetc_targets.task import Task
 
 from budgetc.lower.arena import Life, Plan, plan
+from budgetc.lower.constants import fold_constants
 from budgetc.lower.foreign import ForeignCompiler
 from budgetc.lower.fusion import fuse
 from budgetc.lower.graph import Array, Graph
+from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.importer import import_model
 from budgetc.lower.integer import form_integer_operations
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
 from budgetc.lower.permute import permute_flattened_weights
 from budgetc.lower.selection import select
-from budgetc.lower.steps import Argument, Step, Stepper
+from budgetc.lower.steps import Argument, Step, Steps
+from budgetc.lower.walk import walk
 
 WEIGHT_ALIGNMENT = 64
 WEIGHT_SLACK = 64  # a vector load of the last constant may pass its end
@@ -41,9 +44,16 @@ def default_point(capability: Capability) -> Chooser:
 
 
 def prepare(data: bytes) -> Graph:
-    """The graph of a model after integer formation, selection and fusion: one operation per kernel."""
+    """The graph of a model with its operations chosen and fused: one operation per kernel.
+
+    Raises:
+        ModelError: the model has what no library can have, such as control flow.
+    """
     graph = import_model(data)
+    fold_constants(graph, keep=("DequantizeLinear",))
+    quantise_early(graph)
     form_integer_operations(graph)
+    fold_constants(graph)
     select(graph)
     permute_flattened_weights(graph)
     graph.remove_dead()
@@ -60,9 +70,8 @@ def lower(
         ModelError: an operator that neither our kernels nor TVM's importer take.
     """
     graph = prepare(data)
-    stepper = Stepper(graph, capability, target.families())
-    stepper.run()
-    return _Assembler(graph, stepper, capability, choose or default_point(capability)).assemble()
+    steps = walk(graph, capability, target.families())
+    return _Assembler(graph, steps, capability, choose or default_point(capability)).assemble()
 
 
 def write(code: Code, target: Target, capability: Capability, folder: Path) -> Path:
@@ -74,10 +83,8 @@ def write(code: Code, target: Target, capability: Capability, folder: Path) -> P
 
 
 class _Assembler:
-    def __init__(
-        self, graph: Graph, stepper: Stepper, capability: Capability, choose: Chooser
-    ) -> None:
-        self.graph, self.stepper, self.capability, self.choose = graph, stepper, capability, choose
+    def __init__(self, graph: Graph, steps: Steps, capability: Capability, choose: Chooser) -> None:
+        self.graph, self.steps, self.capability, self.choose = graph, steps, capability, choose
         self.blob = bytearray()
         self.constant_offsets: dict[bytes, int] = {}
         self.functions: list[object] = []
@@ -86,7 +93,7 @@ class _Assembler:
         self.foreign = ForeignCompiler(graph, capability)
 
     def assemble(self) -> Code:
-        for step in self.stepper.steps:
+        for step in self.steps.steps:
             if step.foreign:
                 self._foreign(step)
             else:
@@ -138,14 +145,13 @@ class _Assembler:
     def _foreign(self, step: Step) -> None:
         assert step.foreign
         for call in self.foreign.compile(step.foreign):
-            if call.function is not None:
-                self.functions.append(call.function)
+            self.functions.append(call.function)
             arguments: list[Argument | int] = []
             for argument in call.arguments:
                 if argument.constant is not None:
                     arguments.append(self._constant(argument.constant))
                 elif argument.scratch is not None:
-                    self.stepper.storages[argument.scratch.name] = argument.scratch
+                    self.steps.storages[argument.scratch.name] = argument.scratch
                     arguments.append(Argument(argument.scratch.name, 0))
                 else:
                     ports = step.inputs if argument.role == "input" else step.outputs
@@ -154,14 +160,14 @@ class _Assembler:
 
     def _touched(self, arguments: Sequence[Argument | int]) -> set[str]:
         named = {a.storage for a in arguments if isinstance(a, Argument)}
-        return {n for n in named if self.stepper.storages[n].region == "arena"}
+        return {n for n in named if self.steps.storages[n].region == "arena"}
 
     def _plan(self) -> Plan:
         lives: dict[str, Life] = {}
         for moment, (_, _, _, arguments) in enumerate(self.calls):
             for name in self._touched(arguments):
                 first = lives[name].first if name in lives else moment
-                lives[name] = Life(self.stepper.storages[name].size, first, moment)
+                lives[name] = Life(self.steps.storages[name].size, first, moment)
         return plan(lives)
 
     def _call(self, call: tuple[Step, str, int, list[Argument | int]], arena: Plan) -> Call:
@@ -181,7 +187,7 @@ class _Assembler:
     def _pointer(self, argument: Argument | int, arena: Plan) -> Pointer:
         if isinstance(argument, int):
             return Pointer("weights", argument)
-        storage = self.stepper.storages[argument.storage]
+        storage = self.steps.storages[argument.storage]
         if storage.region == "arena":
             return Pointer("arena", arena.offsets[storage.name] + argument.offset)
         if storage.region == "weights":

@@ -37,7 +37,10 @@ class Fill:
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel call. With `tasks` > 0 the C function takes a trailing `int32_t begin, int32_t end` range of [0, tasks)."""
+    """One kernel call.
+
+    With `tasks` > 0 the C function takes a trailing range `int32_t begin, int32_t end` of [0, tasks).
+    """
 
     kernel: str
     arguments: tuple[Pointer, ...]

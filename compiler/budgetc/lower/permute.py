@@ -1,4 +1,4 @@
-"""Flatten without a copy: where a convolution's result is flattened into a matrix product, the weights are reordered."""
+"""Flatten without a copy: the weights of the product behind a flattened image are reordered."""
 
 from dataclasses import replace
 
@@ -37,9 +37,7 @@ def permute_flattened_weights(graph: Graph) -> None:
             result.append(op)
             continue
         order = channels_last(len(x.shape))
-        turned = graph.add_value(
-            f"{op.output}.turned", tuple(x.shape[d] for d in order), x.dtype
-        )
+        turned = graph.add_value(f"{op.output}.turned", tuple(x.shape[d] for d in order), x.dtype)
         transpose = {"view": "transpose", "perm": order}
         result.append(Operation("view", op.name, op.inputs, (turned,), transpose))
         result.append(replace(op, inputs=(turned,)))

@@ -1,4 +1,7 @@
-"""Where values lie: storages, and placements as strides over them. A layout is nothing but an order of strides."""
+"""Where values lie: storages, and placements as strides over them.
+
+A layout is nothing but an order of strides.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +17,23 @@ Border = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Want:
-    """How the readers of a value would like it: memory order of its dimensions, outermost first, and a border."""
+    """How the readers of a value would like it: memory order, outermost dimension first, and border."""
 
     order: tuple[int, ...]
     border: Border
     fill: int = 0
+
+    def joined(self, other: "Want") -> "Want":
+        """This wish with a border that serves the other one as well, where they agree otherwise."""
+        bordered = any(map(sum, self.border)), any(map(sum, other.border))
+        if self.order != other.order or not other.border or not self.border:
+            return self
+        if all(bordered) and self.fill != other.fill:
+            return self
+        border = tuple(
+            (max(a, c), max(b, d)) for (a, b), (c, d) in zip(self.border, other.border, strict=True)
+        )
+        return Want(self.order, border, other.fill if bordered[1] else self.fill)
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Placement:
-    """A value within a storage. Offsets and strides are in elements; `border` is what may be read around it."""
+    """A value within a storage, offsets and strides in elements; `border` may be read around it."""
 
     storage: str
     dtype: str
@@ -99,7 +114,7 @@ def place(name: str, dtype: str, shape: Sequence[int], want: Want) -> tuple[Plac
 
 
 def fills(placed: Placement, order: Sequence[int]) -> tuple[Fill, ...]:
-    """The border as runs of bytes to set, neighbouring runs of one pattern together."""
+    """The border as runs of bytes to set, from the storage's start, even rows of them together."""
     if not any(sum(b) for b in placed.border):
         return ()
     inner = [d for d in order if sum(placed.border[d])]
@@ -108,18 +123,17 @@ def fills(placed: Placement, order: Sequence[int]) -> tuple[Fill, ...]:
     for d in order[len(outer) :]:
         unit *= placed.shape[d]
     inside = np.zeros([placed.shape[d] + sum(placed.border[d]) for d in outer], bool)
-    inside[tuple(slice(placed.border[d][0], placed.border[d][0] + placed.shape[d]) for d in outer)] = (
-        True
-    )
+    low = (placed.border[d][0] for d in outer)
+    inside[tuple(slice(at, at + placed.shape[d]) for at, d in zip(low, outer, strict=True))] = True
     edge = np.flatnonzero(np.diff(np.concatenate([[True], inside.reshape(-1), [True]])))
     runs = [(int(a) * unit, int(b - a) * unit) for a, b in zip(edge[::2], edge[1::2], strict=True)]
     grouped: list[Fill] = []
     for at, width in runs:
         last = grouped[-1] if grouped else None
-        if last and last.width == width and (
-            last.rows == 1 or at == last.offset + last.rows * last.stride
-        ):
-            stride = at - last.offset if last.rows == 1 else last.stride
+        one = last is not None and last.rows == 1
+        even = last is not None and at == last.offset + last.rows * last.stride
+        if last and last.width == width and (one or even):
+            stride = at - last.offset if one else last.stride
             grouped[-1] = replace(last, rows=last.rows + 1, stride=stride)
         else:
             grouped.append(Fill(at, 1, width, width, placed.fill))
@@ -129,25 +143,23 @@ def fills(placed: Placement, order: Sequence[int]) -> tuple[Fill, ...]:
 def view(placed: Placement, shape: tuple[int, ...], how: Mapping[str, Any]) -> Placement | None:
     """The same elements seen as another tensor, or None where no strides can say it."""
     if how["view"] == "transpose":
-        perm = how["perm"] or tuple(reversed(range(len(placed.shape))))
+        perm = how["perm"]
         border = tuple(placed.margin(d) for d in perm)
-        strides = tuple(placed.strides[d] for d in perm)
-        return replace(placed, shape=shape, strides=strides, border=border)
+        return replace(
+            placed, shape=shape, strides=tuple(placed.strides[d] for d in perm), border=border
+        )
     if how["view"] == "slice":
-        offset, strides = placed.offset, []
-        for (start, step), stride in zip(how["ranges"], placed.strides, strict=True):
-            offset += start * stride
-            strides.append(step * stride)
-        if any(s < 0 for s in strides):
-            return None
-        return replace(placed, shape=shape, strides=tuple(strides), offset=offset, border=())
+        pairs = list(zip(how["ranges"], placed.strides, strict=True))
+        offset = placed.offset + sum(start * stride for (start, _), stride in pairs)
+        strides = tuple(step * stride for (_, step), stride in pairs)
+        return replace(placed, shape=shape, strides=strides, offset=offset, border=())
     if how["view"] == "expand":
         lead = len(shape) - len(placed.shape)
-        strides = [0] * lead + [
+        kept = tuple(
             s if n == m else 0
             for n, m, s in zip(placed.shape, shape[lead:], placed.strides, strict=True)
-        ]
-        return replace(placed, shape=shape, strides=tuple(strides), border=())
+        )
+        return replace(placed, shape=shape, strides=(0,) * lead + kept, border=())
     return _reshape(placed, shape)
 
 

@@ -1,4 +1,4 @@
-"""Sliding windows: strides, dilations and padding of convolutions and poolings, with ONNX's automatic padding resolved."""
+"""Sliding windows of convolutions and poolings: strides, dilations, padding however it is given."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +8,14 @@ from budgetc.lower.graph import Operation
 
 @dataclass(frozen=True)
 class Window:
-    """Per spatial dimension. `pads` are as many elements as the last window really reaches, so never more than used."""
+    """Per spatial dimension; `pads` reach as far as the last window does and no further."""
 
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
 
 
-def window_of(
-    op: Operation, x: Sequence[int], y: Sequence[int], kernel: Sequence[int]
-) -> Window:
+def window_of(op: Operation, x: Sequence[int], y: Sequence[int], kernel: Sequence[int]) -> Window:
     """The window of an operation with input and output shapes (n, c, ...)."""
     rank = len(kernel)
     stride = tuple(op.attributes.get("strides", (1,) * rank))

@@ -61,7 +61,7 @@ def build_harness(
 
     Args:
         capability: the target.
-        cache: folder for the programs and, below it, zig's caches.
+        cache: folder that holds the programs in `harness` and zig's caches in `zig`.
         library: None for a program that opens the library at run time; a static library to link it
             in. Where the target is not native, that makes a program without dependencies, which an
             emulator can run; the first one for an architecture takes a minute to build its libc.
@@ -77,11 +77,12 @@ def build_harness(
     key = hashlib.sha256(b"\0".join((source, target.encode(), symbol.encode())))
     if library is not None:
         key.update(library.read_bytes())
-    program = cache / f"harness-{key.hexdigest()[:24]}"
+    programs = cache / "harness"
+    program = programs / key.hexdigest()[:24]
     if program.exists():
         return program
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".harness-", dir=cache) as temporary:
+    programs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
         (Path(temporary) / "harness.c").write_bytes(source)
         linked = ["-ldl", "-lpthread"]
         if library is not None:

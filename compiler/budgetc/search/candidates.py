@@ -1,8 +1,8 @@
-"""Try candidates in order until one keeps every budget; where none does, say which budget binds and what comes nearest."""
+"""Try candidates until one keeps every budget; where none does, say which budget binds and what comes nearest."""
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from budgetc_specs.errors import (
     WrongNumbersError,
 )
 from budgetc_specs.recipe import Recipe
+from budgetc_specs.units import format_bytes
 from budgetc_targets.contract import Runner
 
 from budgetc.assess import Assessment, Reference, assess
@@ -90,8 +91,13 @@ class Seeker:
         index, optimised = min(skipped, key=lambda s: s[1].model.weight_bytes)
         self._position = (index + 1, len(trials))
         folder = self._folder(f"nearest-{index}")
-        measured, _ = self._measure(optimised, folder)
-        trials[index] = measured
+        try:
+            trials[index], _ = self._measure(optimised, folder)
+        except (SpecError, EnvironmentError_):
+            raise
+        except BudgetcError as error:
+            reason = f"{trials[index].reason}; it could not be built: {error.message}"
+            trials[index] = replace(trials[index], reason=reason)
 
     def _try(
         self, recipe: Recipe, number: int, *, alone: bool
@@ -125,7 +131,10 @@ class Seeker:
         outcome: Outcome = "feasible" if all(v.holds for v in verdicts) else "infeasible"
         reason = ""
         if found.agreement and not found.agreement.agrees:
-            outcome, reason = "wrong numbers", f"its outputs are not onnxruntime's: {found.agreement}"
+            outcome, reason = (
+                "wrong numbers",
+                f"its outputs are not onnxruntime's: {found.agreement}",
+            )
         return self._trial(optimised, outcome, reason, built, found, verdicts), built
 
     def _trial(
@@ -207,13 +216,11 @@ def _certificate(trials: list[Trial], budgets: Budgets, stopped: str) -> str:
     if reached and budgets.size:
         smallest = min(t.weight_bytes for t in trials if t.weight_bytes)
         lines.append(
-            f"size binds: of {len(trials)} candidates, the smallest has {smallest} bytes of weights "
-            f"and the budget for the whole library is {budgets.size.max_bytes} bytes"
+            f"size binds: of {len(trials)} candidates, the smallest has {format_bytes(smallest)} of "
+            f"weights and the budget for the whole library is {format_bytes(budgets.size.max_bytes)}"
         )
     if measured:
         nearest = min(measured, key=lambda t: t.excess)
-        for verdict in nearest.verdicts:
-            if not verdict.holds:
-                lines.append(f"{verdict.budget} binds: {verdict.text}")
+        lines += [f"{v.budget} binds: {v.text}" for v in nearest.verdicts if not v.holds]
         lines.append(f"the nearest point is {nearest.recipe!r}")
     return "\n".join(dict.fromkeys(lines))

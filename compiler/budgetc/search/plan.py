@@ -1,10 +1,11 @@
-"""The candidates of a target, from the least loss of quality to the smallest, and what rules one out before it is built."""
+"""The candidates of a target, from the least loss of quality to the smallest, and what rules one out unbuilt."""
 
 from collections.abc import Iterator
 from typing import Literal
 
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.recipe import Recipe, Step
+from budgetc_specs.units import format_bytes
 
 from budgetc.model import Model
 
@@ -48,7 +49,7 @@ def out_of_reach(model: Model, budgets: Budgets) -> str | None:
     """Why no library with this model's weights can keep the size budget, or None if one might."""
     if budgets.size and model.weight_bytes > budgets.size.max_bytes:
         return (
-            f"its weights alone take {model.weight_bytes} bytes, the size budget is "
-            f"{budgets.size.max_bytes}"
+            f"its weights alone take {format_bytes(model.weight_bytes)}, the size budget is "
+            f"{format_bytes(budgets.size.max_bytes)}"
         )
     return None

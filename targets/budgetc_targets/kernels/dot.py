@@ -1,27 +1,21 @@
-"""Integer dot products: four u8 activations by four s8 weights into each s32 lane, for every kind of vector unit.
+"""Integer dot products: four u8 activations by four s8 weights into each s32 lane, on any vector unit.
 
-Each entry sums x[4l..4l+3] * w[4l..4l+3] into lane l. `offset` is what the instruction wants subtracted from an
-activation first; the packed bias gives it back (sum of w times the offset), so results are the same everywhere.
+Each entry of DOTS sums x[4l..4l+3] * w[4l..4l+3] into lane l. Where an instruction wants signed
+activations, 128 is subtracted from them here, and the packed bias gives it back (see
+`arithmetic.balanced_bias`), so results are the same everywhere.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tvm import tirx
 
-from budgetc_targets.kernels.writer import Value, intrinsic, literal, reinterpret
+from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal, reinterpret
+
+Accumulate = Callable[[Value, Value, Value], Value]
+"""(accumulators, activations, weights) -> accumulators."""
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A way to take the dot product: vector lanes, the code, and the offset of its activations."""
-
-    lanes: int
-    accumulate: Callable[[Value, Value, Value], Value]
-    offset: int = 0
-
-
-def _vpdpbusd(bits: int) -> Callable[[Value, Value, Value], Value]:
+def _vpdpbusd(bits: int) -> Accumulate:
     lanes = bits // 32
 
     def accumulate(acc: Value, x: Value, w: Value) -> Value:
@@ -33,13 +27,11 @@ def _vpdpbusd(bits: int) -> Callable[[Value, Value, Value], Value]:
 def _maddubs(acc: Value, x: Value, w: Value) -> Value:
     """Exact while every weight is in [-64, 64]: 2 * 255 * 64 still fits 16 bits."""
     pairs = intrinsic("llvm.x86.avx2.pmadd.ub.sw", "int16", 16, x, w)
-    return acc + intrinsic(
-        "llvm.x86.avx2.pmadd.wd", "int32", 8, pairs, literal(1, "int16", 16)
-    )
+    return acc + intrinsic("llvm.x86.avx2.pmadd.wd", "int32", 8, pairs, literal(1, "int16", 16))
 
 
-def _maddwd(name: str, lanes: int) -> Callable[[Value, Value, Value], Value]:
-    """Even and odd bytes as 16-bit lanes: twice the multiplications' work of maddubs, exact for every s8 weight."""
+def _maddwd(name: str, lanes: int) -> Accumulate:
+    """Even and odd bytes as 16-bit lanes: twice the multiplications of maddubs, exact for every s8."""
     wide = 2 * lanes
 
     def accumulate(acc: Value, x: Value, w: Value) -> Value:
@@ -47,9 +39,7 @@ def _maddwd(name: str, lanes: int) -> Callable[[Value, Value, Value], Value]:
         eight = literal(8, "int16", wide)
         x_even = tirx.bitwise_and(x16, literal(255, "int16", wide))
         unsigned = reinterpret(x, "uint16", wide)
-        x_odd = reinterpret(
-            tirx.shift_right(unsigned, literal(8, "uint16", wide)), "int16", wide
-        )
+        x_odd = reinterpret(tirx.shift_right(unsigned, literal(8, "uint16", wide)), "int16", wide)
         w_even = tirx.shift_right(tirx.shift_left(w16, eight), eight)
         w_odd = tirx.shift_right(w16, eight)
         even = intrinsic(name, "int32", lanes, x_even, w_even)
@@ -68,7 +58,7 @@ def _sdot(acc: Value, x: Value, w: Value) -> Value:
 
 
 def _smull(acc: Value, x: Value, w: Value) -> Value:
-    """NEON without the dot product: widening products, then two pairwise sums (2 * 128 * 127 fits 16 bits)."""
+    """NEON without the dot product: widening products, two pairwise sums (2 * 128 * 127 fits)."""
     signed = _signed(x)
     sums = []
     for half in (0, 8):
@@ -79,21 +69,24 @@ def _smull(acc: Value, x: Value, w: Value) -> Value:
     return acc + intrinsic("llvm.aarch64.neon.addp.v4i32", "int32", 4, *sums)
 
 
-DOTS: dict[str, Dot] = {
-    "vpdpbusd512": Dot(16, _vpdpbusd(512)),
-    "vpdpbusd256": Dot(8, _vpdpbusd(256)),
-    "maddubs256": Dot(8, _maddubs),
-    "maddwd256": Dot(8, _maddwd("llvm.x86.avx2.pmadd.wd", 8)),
-    "maddwd128": Dot(4, _maddwd("llvm.x86.sse2.pmadd.wd", 4)),
-    "sdot128": Dot(4, _sdot, offset=128),
-    "widening128": Dot(4, _smull, offset=128),
+_PMADDWD = {8: "llvm.x86.avx2.pmadd.wd", 4: "llvm.x86.sse2.pmadd.wd"}
+
+DOTS: dict[str, Accumulate] = {
+    "vpdpbusd512": _vpdpbusd(512),
+    "vpdpbusd256": _vpdpbusd(256),
+    "maddubs256": _maddubs,
+    "maddwd256": _maddwd(_PMADDWD[8], 8),
+    "maddwd128": _maddwd(_PMADDWD[4], 4),
+    "sdot128": _sdot,
+    "widening128": _smull,
 }
 
-EXACT_FOR_WIDE_WEIGHTS = {"maddubs256": "maddwd256"}
-"""What takes the place of a dot product that saturates, where a layer's weights leave [-64, 64]."""
+
+def pair_sum(acc: Value, x: Value, w: Value, lanes: int) -> Value:
+    """Two s16 products into each s32 lane, on x86: lane l takes x[2l] * w[2l] + x[2l+1] * w[2l+1]."""
+    return acc + intrinsic(_PMADDWD[lanes], "int32", lanes, x, w)
 
 
-def choose_dot(int8_dot: str, weight_range: int) -> Dot:
-    """The dot product for a layer whose weights lie in [-weight_range, weight_range]."""
-    name = EXACT_FOR_WIDE_WEIGHTS.get(int8_dot, int8_dot) if weight_range > 64 else int8_dot
-    return DOTS[name]
+def widening_product(acc: Value, x: Value, w: Value, lanes: int) -> Value:
+    """One s16 product into each s32 lane; NEON has it as a single instruction."""
+    return acc + cast(x, "int32", lanes) * cast(w, "int32", lanes)

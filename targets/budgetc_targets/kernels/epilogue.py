@@ -1,4 +1,4 @@
-"""The end of a kernel: accumulators in, the task's expression over side inputs, stored through the output's strides."""
+"""The end of a kernel: the task's expression of accumulators and side inputs, stored strided."""
 
 from collections.abc import Sequence
 
@@ -34,12 +34,15 @@ class Epilogue:
         self._used = sorted(set(references(task.expression)) - {ACCUMULATOR.index})
 
     def store(self, acc: Value, place: int, index: Sequence[Value], lanes: int) -> None:
-        """Apply the expression to `lanes` accumulators from `place` and store them at `index`, running along the axis."""
+        """Apply the expression to `lanes` accumulators from `place` and store them from `index` on.
+
+        The lanes run along the channel axis.
+        """
         accumulator = self._writer.load(acc, place, lanes)
         self.store_value(accumulator, index, lanes)
 
     def store_part(self, acc: Value, place: int, index: Sequence[Value], count: int) -> None:
-        """The same for a count of lanes that is no power of two; reads and writes nothing beyond it."""
+        """The same for any count of lanes; nothing beyond them is read or written."""
         for first, lanes in powers(count):
             shifted = list(index)
             shifted[self._axis] = index[self._axis] + first

@@ -10,6 +10,8 @@ from budgetc_targets.expression import Apply, Const, Expr, Ref
 from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal
 
 INTEGERS = {"uint8", "int8", "int16", "uint16", "int32", "bool"}
+LOWEST = {"uint8": 0, "int8": -128, "float32": -3.4028234663852886e38}
+"""Where a maximum begins, by the type of the elements."""
 
 
 def register_type(dtype: str) -> str:
@@ -64,12 +66,10 @@ def _fma(lanes: int, a: Value, b: Value, c: Value) -> Value:
 
 
 def _erf(lanes: int, a: Value) -> Value:
-    # TVM has no vector erf; Abramowitz and Stegun 7.1.26 is not accurate enough for 1e-6, so each lane calls libm.
+    # TVM has no vector erf, and the usual polynomial is not accurate to 1e-6: lanes call libm.
     if lanes == 1:
         return tirx.erf(a)
-    parts = [
-        tirx.erf(tirx.Shuffle([a], [lane])) for lane in range(lanes)
-    ]
+    parts = [tirx.erf(tirx.Shuffle([a], [lane])) for lane in range(lanes)]
     return tirx.Shuffle(parts, list(range(lanes)))
 
 
@@ -114,7 +114,10 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
 
 
 def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int) -> Value:
-    """Code for an expression. `operand(i)` gives operand i in its register type; equal subtrees are built once."""
+    """Code for an expression, equal subtrees built once.
+
+    `operand(i)` gives operand i in its register type.
+    """
     built: dict[Expr, Any] = {}
 
     def build(node: Expr) -> Value:

@@ -1,8 +1,8 @@
-"""Register tiles: which shapes fit the register file, and what a row costs when it is covered by them.
+"""Register tiles: which shapes fit the register file, and what covering a row with them costs.
 
-A tile is `pixels` x `vectors` accumulators. The model counts issue slots: a tile of p pixels and v vectors takes, per
-reduction step, p * v dot products, p broadcasts and v weight loads; it picks the default and prunes the space before
-anything is measured.
+A tile is `pixels` x `vectors` accumulators. The model counts issue slots: a tile of p pixels and v
+vectors takes, per reduction step, p * v dot products, p broadcasts and v weight loads; it picks the
+default and prunes the space before anything is measured.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def knob(chosen: Point, name: str) -> int:
 
 
 def split_row(width: int, pixels: int) -> list[tuple[int, int, int]]:
-    """Cover a row: (first pixel, number of tiles, pixels of a tile), the remainder as a tile of its own."""
+    """Cover a row: (first pixel, number of tiles, pixels of a tile), the remainder as its own tile."""
     whole, rest = divmod(width, pixels)
     parts = [(0, whole, pixels)] if whole else []
     return parts + ([(whole * pixels, 1, rest)] if rest else [])
@@ -67,7 +67,8 @@ def rank_tiles(
 ) -> Sequence[Point]:
     """Tiles for rows of `width` pixels and `blocks` vectors of channels, the cheapest first.
 
-    Vectors divide the number of blocks, so that no block is a special case; ties go to the smaller code.
+    Vectors divide the number of blocks, so that no block is a special case; ties go to the smaller
+    code.
     """
     ranked: list[tuple[float, int, Point]] = []
     for vectors in _divisors(blocks):

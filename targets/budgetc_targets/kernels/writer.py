@@ -1,7 +1,8 @@
-"""A writer for explicit vector code in TVM's tensor IR: raw pointers in, statements in order, a plain C function out.
+"""A writer for explicit vector code in TVM's tensor IR, from raw pointers to a plain C function.
 
 No schedule is involved and no packed call: parameters are pointers from the start, so LLVM sees
-`void kernel(ptr noalias x, ...)`. Accumulators are local buffers with constant indices, which LLVM keeps in registers.
+`void kernel(ptr noalias x, ...)`. Accumulators are local buffers with constant indices, which LLVM
+keeps in registers.
 """
 
 from collections.abc import Iterator

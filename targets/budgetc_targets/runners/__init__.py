@@ -1,1 +1,1 @@
-"""."""
+"""Ways to execute a program that was linked for a target."""

@@ -15,16 +15,21 @@ class QemuUser:
     Attributes:
         arch: qemu's name of the architecture, such as `aarch64`.
         cpu: the CPU to emulate, so that an instruction which it lacks is a crash here too. One that
-            this qemu does not know is replaced by `max`, which has everything.
+            this qemu does not know is replaced by `max`, which has everything that qemu emulates.
+        lacks: instructions of the target that qemu does not emulate, in words; nothing can be run
+            then.
     """
 
     arch: str
     cpu: str = "max"
+    lacks: str = ""
     name: ClassVar[str] = "qemu-user"
 
     @property
     def why_not(self) -> str:
         """Why programs cannot be run here, or nothing."""
+        if self.lacks:
+            return f"qemu-{self.arch} does not emulate {self.lacks}"
         if _emulator(self.arch):
             return ""
         return (
@@ -33,9 +38,9 @@ class QemuUser:
         )
 
     def command(self, program: Path) -> list[str] | None:
-        """The emulator with the program, or None where it is not installed."""
+        """The emulator with the program, or None where it cannot run it."""
         emulator = _emulator(self.arch)
-        if emulator is None:
+        if emulator is None or self.lacks:
             return None
         cpu = self.cpu if self.cpu in _known_cpus(emulator) else "max"
         return [emulator, "-cpu", cpu, str(program)]

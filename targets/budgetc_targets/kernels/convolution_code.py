@@ -1,0 +1,122 @@
+"""The code of convolution kernels: blocks of filters, rows, register tiles and their reduction."""
+
+from tvm import tirx
+
+from budgetc_targets.contract import Kernel, Point
+from budgetc_targets.kernels.arithmetic import Arithmetic
+from budgetc_targets.kernels.convolution_shape import ConvolutionShape
+from budgetc_targets.kernels.dot import DOTS
+from budgetc_targets.kernels.epilogue import Epilogue
+from budgetc_targets.kernels.jobs import spread
+from budgetc_targets.kernels.tiles import knob, split_row
+from budgetc_targets.kernels.writer import Value, Writer, intrinsic, reinterpret, splat
+from budgetc_targets.task import Task
+
+
+def build(
+    task: Task, shape: ConvolutionShape, arithmetic: Arithmetic, point: Point, name: str
+) -> Kernel:
+    """The function for a task at one point of the family's space."""
+    builder = _Builder(task, shape, arithmetic, point, name)
+    extents = (shape.batch, shape.groups, builder.blocks, shape.rows)
+    return spread(builder.writer, extents, builder.row, parallel=task.parallel)
+
+
+class _Builder:
+    def __init__(
+        self, task: Task, shape: ConvolutionShape, arithmetic: Arithmetic, point: Point, name: str
+    ) -> None:
+        self.task, self.shape, self.lanes = task, shape, arithmetic.lanes
+        self.vectors, self.pixels = knob(point, "vectors"), knob(point, "pixels")
+        self.blocks = -(-shape.filters // self.lanes) // self.vectors
+        self.dot = DOTS[arithmetic.name] if shape.integer else None
+        accumulator = "int32" if shape.integer else "float32"
+        width = self.vectors * self.lanes
+        self.writer = Writer(name, may_alias=task.may_alias)
+        self.x = self.writer.pointer("x", task.inputs[0].dtype, task.inputs[0].extent)
+        self.block_elements = shape.kh * shape.steps * shape.kw * width * shape.unit
+        whole = shape.groups * self.blocks
+        element = "int8" if shape.integer else "float32"
+        self.weights = self.writer.pointer("weights", element, whole * self.block_elements)
+        self.bias = self.writer.pointer("bias", accumulator, whole * width)
+        self.epilogue = Epilogue(self.writer, task, channel_axis=1)
+        self.acc = self.writer.local("acc", accumulator, self.pixels * width)
+
+    def row(self, n: Value, g: Value, o: Value, h: Value) -> None:
+        """One row of the output, for one block of filters."""
+        for first, count, pixels in split_row(self.shape.width, self.pixels):
+            with self.writer.loop(f"t{first}", count) as t:
+                self._tile(n, g, o, h, t * pixels + first, pixels)
+
+    def _tile(self, n: Value, g: Value, o: Value, h: Value, column: Value, pixels: int) -> None:
+        """One register tile: bias in, the whole reduction, the epilogue out."""
+        w, shape, lanes, x = self.writer, self.shape, self.lanes, self.task.inputs[0]
+        block = g * self.blocks + o
+        width = self.vectors * lanes
+        for v in range(self.vectors):
+            start = w.load(self.bias, block * width + v * lanes, lanes)
+            for p in range(pixels):
+                w.store(self.acc, (p * self.vectors + v) * lanes, start, lanes)
+        origin = (
+            n * x.strides[0]
+            + g * shape.channels
+            + h * (shape.stride[0] * x.strides[2])
+            + column * (shape.stride[1] * x.strides[3])
+        )
+        few = shape.kh * shape.steps * shape.kw <= 4
+        with w.loop("kh", shape.kh, unroll=few) as kh:
+            row = origin + kh * (shape.dilation[0] * x.strides[2])
+            with w.loop("c", shape.steps, unroll=few) as c:
+                for kw in range(shape.kw):
+                    step = ((kh * shape.steps + c) * shape.kw + kw) * (width * shape.unit)
+                    at = row + kw * (shape.dilation[1] * x.strides[3]) + c * shape.unit
+                    self._step(block * self.block_elements + step, at, pixels)
+        for v in range(self.vectors):
+            self._store_vector(v, pixels, (n, g * shape.filters, h, column), o)
+
+    def _store_vector(
+        self, v: int, pixels: int, origin: tuple[Value, Value, Value, Value], o: Value
+    ) -> None:
+        """The epilogue of vector v of every pixel; only a group's very last vector can be a part."""
+        lanes, tail = self.lanes, self.shape.filters % self.lanes
+        n, first, h, column = origin
+        channel = first + o * (self.vectors * lanes) + v * lanes
+
+        def store(count: int) -> None:
+            for p in range(pixels):
+                place, index = (p * self.vectors + v) * lanes, (n, channel, h, column + p)
+                if count == lanes:
+                    self.epilogue.store(self.acc, place, index, lanes)
+                else:
+                    self.epilogue.store_part(self.acc, place, index, count)
+
+        if not tail or v < self.vectors - 1:
+            store(lanes)
+        elif self.blocks == 1:
+            store(tail)
+        else:
+            with self.writer.when(tirx.LT(o, self.blocks - 1)):
+                store(lanes)
+            with self.writer.when(tirx.EQ(o, self.blocks - 1)):
+                store(tail)
+
+    def _step(self, weights_at: Value, x_at: Value, pixels: int) -> None:
+        """One step of the reduction for the whole tile."""
+        w, shape, lanes = self.writer, self.shape, self.lanes
+        wide = lanes * shape.unit
+        loaded = [w.load(self.weights, weights_at + v * wide, wide) for v in range(self.vectors)]
+        for p in range(pixels):
+            at = x_at + p * (shape.stride[1] * self.task.inputs[0].strides[3])
+            if shape.integer:
+                quad = reinterpret(w.load(self.x, at, 4), "int32", 1)
+                x = reinterpret(splat(quad, lanes), "uint8", wide)
+            else:
+                x = splat(w.load(self.x, at), lanes)
+            for v in range(self.vectors):
+                place = (p * self.vectors + v) * lanes
+                acc = w.load(self.acc, place, lanes)
+                if self.dot:
+                    value = self.dot(acc, x, loaded[v])
+                else:
+                    value = intrinsic("llvm.fmuladd", "float32", lanes, x, loaded[v], acc)
+                w.store(self.acc, place, value, lanes)

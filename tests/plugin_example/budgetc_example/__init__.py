@@ -1,0 +1,1 @@
+"""A plugin of budgetc by somebody else: a pass, a target and a metric."""

@@ -1,0 +1,324 @@
+"""Compiles kernels of many tasks at once in a child process, runs them there, and hands back what they wrote.
+
+Inputs end at a page that must not be read, so that a kernel which reads too far dies; outputs lie between guard
+bytes. Tasks of another architecture are linked into one static program and run under qemu.
+"""
+
+import ctypes
+import faulthandler
+import mmap
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from budgetc_specs.capability import Capability
+from budgetc_targets.aarch64 import AArch64
+from budgetc_targets.contract import Family, Point
+from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
+from budgetc_targets.kernels.families import cpu_families
+from budgetc_targets.task import Access, Task
+from budgetc_targets.x86_64 import X86_64
+
+Array = npt.NDArray[Any]
+
+GUARD = 128
+PATTERN = 0xA5
+INTEGER_SLACK = 3
+"""Bytes that an integer convolution may read past its input: the rest of the last four channels."""
+
+AVX2 = X86_64().capability("x86-64-v3", 1)
+SSE2 = X86_64().capability("x86-64", 1)
+NEON = AArch64().capability("cortex-a72", 1)
+DOTPROD = AArch64().capability("cortex-a76", 1)
+WIDE = X86_64().capability("znver4", 1)
+WIDE_EMULATED = WIDE.model_copy(update={"cpu": "x86-64-v3", "native": True})
+"""The schedules of 512-bit vectors in instructions of 256; the dot product is spelt out (see `emulated_vnni`)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One kernel to compile and call.
+
+    Attributes:
+        arrays: the task's inputs, then its operands; flat, as many elements as their accesses reach.
+        ranges: for parallel tasks, the ranges to call with.
+        alias: the operand whose memory the output is.
+    """
+
+    name: str
+    task: Task
+    capability: Capability
+    arrays: tuple[Array, ...]
+    constants: Mapping[str, Array] = field(default_factory=dict)
+    point: Point | None = None
+    ranges: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+    alias: int | None = None
+
+    @property
+    def family(self) -> Family:
+        return family(self.task.kind)
+
+    @property
+    def chosen(self) -> Point:
+        return self.family.space(self.task, self.capability)[0] if self.point is None else self.point
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a kernel wrote: its output's memory from first to last element, and whether the guards are as they were."""
+
+    memory: Array
+    intact: bool
+
+    def view(self, access: Access) -> Array:
+        """The output in its own shape."""
+        size = self.memory.dtype.itemsize
+        strides = [s * size for s in access.strides]
+        return np.lib.stride_tricks.as_strided(self.memory, access.shape, strides)
+
+
+def family(kind: str) -> Family:
+    return next(f for f in cpu_families() if f.kind == kind)
+
+
+def dense(dtype: str, shape: Sequence[int]) -> Access:
+    """Row-major."""
+    strides = [int(np.prod(shape[d + 1 :])) for d in range(len(shape))]
+    return Access(dtype, tuple(shape), tuple(strides))
+
+
+def nhwc(dtype: str, shape: Sequence[int], row: int | None = None) -> Access:
+    """Index (n, c, h, w) with the channel innermost; `row` leaves a border between rows."""
+    _, c, h, w = shape
+    row = row or w * c
+    return Access(dtype, tuple(shape), (h * row, 1, row, c))
+
+
+def spread(access: Access, values: Array, fill: int = 0) -> Array:
+    """Values of the access's shape as its flat memory."""
+    memory = np.full(access.extent, fill, access.dtype)
+    size = memory.dtype.itemsize
+    view = np.lib.stride_tricks.as_strided(memory, access.shape, [s * size for s in access.strides])
+    view[...] = values
+    return memory
+
+
+def requantise(scale: int = 0, zero: int = 0) -> Expr:
+    """The integer epilogue: accumulator times a side input, rounded to even, moved, clamped to u8."""
+    rounded = apply("round_int", apply("mul", apply("to_float", ACCUMULATOR), Ref(scale)))
+    moved = apply("add", rounded, Const(zero, "int32")) if zero else rounded
+    return apply("min", apply("max", moved, Const(0, "int32")), Const(255, "int32"))
+
+
+def requantised(sums: Array, scale: Array, zero: int = 0) -> Array:
+    """The same in numpy, for sums with the channel last."""
+    rounded = np.rint(sums.astype(np.float32) * scale) + zero
+    return np.clip(rounded, 0, 255).astype(np.uint8)
+
+
+def run(jobs: Sequence[Job], folder: Path) -> dict[str, Written]:
+    """Compile and run everything in a child process."""
+    assert len({j.name for j in jobs}) == len(jobs), "two jobs of one name"
+    (folder / "jobs").write_bytes(pickle.dumps(list(jobs)))
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)], capture_output=True, text=True, timeout=300, check=False
+    )
+    last = done.stderr.strip().splitlines()[-30:]
+    assert done.returncode == 0, f"the child ended with {done.returncode}:\n" + "\n".join(last)
+    results: dict[str, Written] = pickle.loads((folder / "results").read_bytes())
+    return results
+
+
+def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[int, Path]]]:
+    """One object for each capability: (number of the job, object) by architecture. Imports tvm."""
+    from budgetc_targets.kernels.objects import emit_object
+
+    by_capability: dict[Capability, list[int]] = {}
+    for i, job in enumerate(jobs):
+        reason = job.family.refusal(job.task, job.capability)
+        assert reason is None, f"{job.name}: {reason}"
+        by_capability.setdefault(job.capability, []).append(i)
+    objects: dict[str, list[tuple[int, Path]]] = {}
+    for number, (capability, members) in enumerate(by_capability.items()):
+        path = folder / f"kernels{number}.o"
+        with emulated_vnni() if capability == WIDE_EMULATED else nullcontext():
+            kernels = [
+                jobs[i].family.build(jobs[i].task, capability, jobs[i].chosen, f"kernel{i}")
+                for i in members
+            ]
+        for i, kernel in zip(members, kernels, strict=True):
+            TASKS[i] = kernel.tasks
+        emit_object([k.function for k in kernels], capability, path)
+        objects.setdefault(capability.arch, []).extend((i, path) for i in members)
+    return objects
+
+
+TASKS: dict[int, int] = {}
+"""How many parallel tasks the kernel of a job spans, by the job's number."""
+
+
+@contextmanager
+def emulated_vnni() -> Iterator[None]:
+    """The 512-bit dot product as two exact ones of AVX2, so that any machine runs everything around it."""
+    from budgetc_targets.kernels import dot
+    from tvm import tirx
+
+    def accumulate(acc: Any, x: Any, w: Any) -> Any:
+        halves = []
+        for half in range(2):
+            four, one = (list(range(n * half, n * half + n)) for n in (32, 8))
+            parts = (tirx.Shuffle([v], at) for v, at in ((acc, one), (x, four), (w, four)))
+            halves.append(dot.DOTS["maddwd256"](*parts))
+        return tirx.Shuffle(halves, list(range(16)))
+
+    real = dot.DOTS["vpdpbusd512"]
+    dot.DOTS["vpdpbusd512"] = accumulate
+    try:
+        yield
+    finally:
+        dot.DOTS["vpdpbusd512"] = real
+
+
+def _zig(*arguments: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "ziglang", "cc", *map(str, arguments)], check=True)
+
+
+def _call_arrays(job: Job) -> list[Array]:
+    """Arrays in the order of the C parameters, without the output."""
+    inputs = len(job.task.inputs)
+    packed = job.family.pack(job.task, job.capability, job.chosen, job.constants)
+    arrays = [*job.arrays[:inputs], *packed, *job.arrays[inputs:]]
+    accesses = [*job.task.inputs, *job.task.operands]
+    for access, array in zip(accesses, job.arrays, strict=True):
+        assert array.dtype == access.dtype, job.name
+        assert array.size == access.extent, job.name
+    return [np.ascontiguousarray(a).reshape(-1) for a in arrays]
+
+
+def _ranges(job: Job, tasks: int) -> list[tuple[int, int]]:
+    return [(round(a * tasks), round(b * tasks)) for a, b in job.ranges]
+
+
+class _Pages:
+    """Memory that ends where reading is a fault."""
+
+    def __init__(self, size: int) -> None:
+        whole = -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._map = mmap.mmap(-1, whole + mmap.PAGESIZE)
+        self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        libc = ctypes.CDLL(None, use_errno=True)
+        end = ctypes.c_void_p(self._start + whole)
+        assert libc.mprotect(end, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+        self.address = self._start + whole - size
+
+    def fill(self, content: bytes) -> None:
+        ctypes.memmove(self.address, content, len(content))
+
+
+def _run_here(job: Job, function: Any, tasks: int) -> Written:
+    arrays = _call_arrays(job)
+    kept: list[_Pages] = []
+    for position, array in enumerate(arrays):
+        slack = INTEGER_SLACK if position == 0 and job.task.kind == "convolution" else 0
+        pages = _Pages(array.nbytes + slack * (array.dtype == np.uint8))
+        pages.fill(array.tobytes())
+        kept.append(pages)
+    size = job.task.output.extent * np.dtype(job.task.output.dtype).itemsize
+    buffer = np.full(size + 2 * GUARD, PATTERN, np.uint8)
+    target = buffer.ctypes.data + GUARD
+    pointers = [p.address for p in kept]
+    if job.alias is not None:
+        position = len(arrays) - len(job.task.operands) + job.alias
+        content = arrays[position].tobytes()
+        ctypes.memmove(target, content, min(len(content), size))
+        pointers[position] = target
+    calls = _ranges(job, tasks) if tasks else [()]
+    for call in calls:
+        function(*map(ctypes.c_void_p, pointers), ctypes.c_void_p(target), *map(ctypes.c_int, call))
+    intact = bool((buffer[:GUARD] == PATTERN).all() and (buffer[GUARD + size :] == PATTERN).all())
+    return Written(buffer[GUARD : GUARD + size].view(job.task.output.dtype).copy(), intact)
+
+
+_MAIN = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static unsigned char *next(long size, long slack) {
+    unsigned char *memory = malloc(size + slack + 1);
+    if (fread(memory, 1, size, stdin) != (size_t)size) exit(9);
+    return memory;
+}
+"""
+
+
+def _run_elsewhere(jobs: Sequence[Job], objects: Sequence[tuple[int, Path]], folder: Path) -> dict[str, Written]:
+    """All jobs of an architecture in one static program under an emulator."""
+    source, body, stdin = [_MAIN], [], b""
+    sizes = []
+    for i, _ in objects:
+        job, tasks = jobs[i], TASKS[i]
+        arrays = _call_arrays(job)
+        size = job.task.output.extent * np.dtype(job.task.output.dtype).itemsize
+        sizes.append(size)
+        parameters = ", ".join(["void *"] * (len(arrays) + 1) + ["int", "int"] * bool(tasks))
+        source.append(f"void kernel{i}({parameters});")
+        stdin += b"".join(a.tobytes() for a in arrays)
+        names = [f"a{n}" for n in range(len(arrays))]
+        body.append("{" + "".join(f"void *{n} = next({a.nbytes}, 3);" for n, a in zip(names, arrays, strict=True)))
+        body.append(f"unsigned char *y = malloc({size + 2 * GUARD}); memset(y, {PATTERN}, {size + 2 * GUARD});")
+        for call in _ranges(job, tasks) if tasks else [()]:
+            body.append(f"kernel{i}({', '.join([*names, f'y + {GUARD}', *map(str, call)])});")
+        body.append(f"fwrite(y, 1, {size + 2 * GUARD}, stdout);}}")
+    source.append("int main(void) {" + "\n".join(body) + "return 0;}")
+    (folder / "main.c").write_text("\n".join(source))
+    program = folder / "program"
+    paths = sorted({path for _, path in objects})
+    _zig("-target", "aarch64-linux-musl", "-static", "-O1", "-w", "-o", program, folder / "main.c", *paths, "-lm")
+    command = AArch64().runner(NEON).command(program)
+    assert command, "ask `emulated()` first"
+    command = [c if c != NEON.cpu else "max" for c in command]
+    out = subprocess.run(command, input=stdin, capture_output=True, timeout=200, check=True).stdout
+    results, at = {}, 0
+    for (i, _), size in zip(objects, sizes, strict=True):
+        piece = np.frombuffer(out[at : at + size + 2 * GUARD], np.uint8)
+        at += size + 2 * GUARD
+        intact = bool((piece[:GUARD] == PATTERN).all() and (piece[GUARD + size :] == PATTERN).all())
+        memory = piece[GUARD : GUARD + size].copy().view(jobs[i].task.output.dtype)
+        results[jobs[i].name] = Written(memory, intact)
+    assert at == len(out)
+    return results
+
+
+def main(folder: Path) -> None:
+    """The child: compile, link, call, write the results down."""
+    faulthandler.enable()
+    jobs: list[Job] = pickle.loads((folder / "jobs").read_bytes())
+    results: dict[str, Written] = {}
+    began = time.monotonic()
+    objects = compile_objects(jobs, folder)
+    print(f"compiled {len(jobs)} in {time.monotonic() - began:.1f} s", file=sys.stderr)
+    here = objects.pop("x86_64", [])
+    if here:
+        library = folder / "kernels.so"
+        _zig("-shared", "-o", library, *sorted({path for _, path in here}), "-lm")
+        loaded = ctypes.CDLL(str(library))
+        for i, _ in here:
+            print("running", jobs[i].name, jobs[i].chosen, file=sys.stderr, flush=True)
+            results[jobs[i].name] = _run_here(jobs[i], getattr(loaded, f"kernel{i}"), TASKS[i])
+    for members in objects.values():
+        results |= _run_elsewhere(jobs, members, folder)
+    (folder / "results").write_bytes(pickle.dumps(results))
+
+
+if __name__ == "__main__":
+    import kernel_runner  # by the name that pickled values carry
+
+    kernel_runner.main(Path(sys.argv[1]))

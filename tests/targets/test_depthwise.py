@@ -1,0 +1,108 @@
+"""Depthwise convolutions: every way to sum taps, tails of channels and rows, against numpy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from budgetc_specs.capability import Capability
+from budgetc_targets.kernels.depthwise import Depthwise
+from conftest import RunKernels
+from kernel_runner import AVX2, SSE2, WIDE, WIDE_EMULATED, Job, Written
+from windows import Window, check, job_of, jobs_of, task_of
+
+DEPTHWISE = Depthwise()
+
+
+def window(channels: int, kernel: int | tuple[int, int] = 3, stride: int = 1, **more: object) -> Window:
+    taps = (kernel, kernel) if isinstance(kernel, int) else kernel
+    base = Window("depthwise", channels=channels, filters=channels, groups=channels, kernel=taps)
+    return replace(base, stride=(stride, stride), **more)
+
+
+SHAPES = [
+    *(window(c) for c in (16, 17, 28, 31)),
+    *(window(16, k, s) for k in (1, 3, 5, 7) for s in (1, 2)),
+    *(window(16, out=(2, w)) for w in (1, 2, 5, 7, 8, 13, 17)),
+    window(16, (2, 4)),
+    window(16, (4, 1), out=(3, 9)),
+    window(19, (1, 5), out=(3, 4)),
+    window(24, dilation=(2, 3)),
+    window(20, 5, 2, dilation=(1, 2)),
+    window(24, batch=2, spare=(1, 2)),
+    window(16, row_gap=32, zero=7),
+    window(21, residual=True, out=(3, 11)),
+    window(16, residual=True, in_place=True, out=(3, 11)),
+]
+PARALLEL = [window(19, batch=2, out=(5, 3), parallel=True), window(16, out=(1, 3), parallel=True)]
+EXTREMES = [window(17, k, weight_range=r, extreme=True) for k in (3, 7) for r in (64, 127, 128)]
+WIDE_WEIGHTS = [window(18, k, weight_range=128) for k in (1, 2, 3, 4, 5)]
+EVERY_POINT = [window(19, 3, s, out=(3, 13)) for s in (1, 2)]
+
+
+def _cases() -> list[tuple[Window, Job]]:
+    cases: list[tuple[Window, Job]] = []
+
+    def add(shape: Window, capability: Capability, *, every_point: bool = False) -> None:
+        cases.extend((shape, job) for job in jobs_of(shape, capability, every_point=every_point))
+
+    for shape in [*SHAPES, *PARALLEL]:
+        add(shape, AVX2)
+    for shape in [*SHAPES[::2], *PARALLEL[:1]]:
+        add(shape, SSE2)
+        add(shape, WIDE_EMULATED)
+        if not shape.residual:
+            add(replace(shape, integer=False), AVX2)
+    for shape in [*EXTREMES, *WIDE_WEIGHTS]:
+        add(shape, AVX2)
+        add(shape, SSE2)
+    for shape in EXTREMES:
+        add(shape, WIDE if WIDE.native else WIDE_EMULATED)
+    for shape in EVERY_POINT:
+        for capability in (AVX2, SSE2, WIDE_EMULATED):
+            add(shape, capability, every_point=True)
+        add(replace(shape, weight_range=100), AVX2, every_point=True)
+        add(replace(shape, integer=False), AVX2, every_point=True)
+    unique = {job.name: (shape, job) for shape, job in cases}
+    return list(unique.values())
+
+
+CASES = _cases()
+
+
+@pytest.fixture(scope="module")
+def written(run_kernels: RunKernels) -> dict[str, Written]:
+    return run_kernels([job for _, job in CASES])
+
+
+@pytest.mark.parametrize(("shape", "job"), CASES, ids=[job.name for _, job in CASES])
+def test_a_depthwise_convolution_is_what_numpy_says(
+    shape: Window, job: Job, written: dict[str, Written]
+) -> None:
+    check(shape, job, written[job.name])
+
+
+def test_fewer_channels_than_lanes_are_left_to_the_general_convolution() -> None:
+    task = task_of(window(7))
+    assert DEPTHWISE.refusal(task, AVX2) == "fewer channels than lanes"
+    assert DEPTHWISE.refusal(task, SSE2) is None
+
+
+def test_overlapping_vectors_are_never_computed_in_place() -> None:
+    task = task_of(window(17, residual=True, in_place=True))
+    assert "computed twice" in (DEPTHWISE.refusal(task, AVX2) or "")
+    assert DEPTHWISE.refusal(replace(task, may_alias=False), AVX2) is None
+
+
+@pytest.mark.parametrize("capability", [AVX2, SSE2, WIDE], ids=lambda c: c.int8_dot)
+def test_weights_take_no_more_than_their_padded_groups(capability: Capability) -> None:
+    job = job_of("packed", window(16, weight_range=64), capability)
+    weights, bias = DEPTHWISE.pack(job.task, capability, job.chosen, job.constants)
+    assert weights.nbytes == {"maddwd128": 10, "maddubs256": 12, "vpdpbusd512": 12}[capability.int8_dot] * 16
+    assert np.count_nonzero(weights) == np.count_nonzero(job.constants["weight"])
+    np.testing.assert_array_equal(bias, job.constants["bias"])
+
+
+def test_the_first_point_covers_a_row_without_recomputing_pixels() -> None:
+    for width in (7, 14, 28, 6, 24, 48, 5, 25):
+        pixels = dict(DEPTHWISE.space(task_of(window(16, out=(2, width))), AVX2)[0])["pixels"]
+        assert width % pixels == 0, (width, pixels)
