@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # One task at a time, even with -j: the slow tests measure latency.
 .NOTPARALLEL:
-.PHONY: help example test check fmt lint types imports unit slow docs coverage clean distclean
+.PHONY: help example test check fmt lint types imports unit slow docs picture benchmark coverage clean distclean
 SHELL := /bin/sh
 
 VENV ?= .venv
@@ -74,6 +74,12 @@ coverage: $(VENV)/.dev ## branch coverage of the quick tests
 
 docs: $(VENV)/.dev ## write the generated pages anew
 	$(PY) docs/generate.py
+
+picture: $(VENV)/.installed ## compile the example and write the picture of its report
+	$(PY) docs/make_report_picture.py
+
+benchmark: $(VENV)/.installed ## six models beside onnxruntime, into build/benchmarks
+	$(PY) benchmarks/peers.py
 
 clean: ## remove what was built and every cache
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -5,7 +5,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -31,8 +31,9 @@ order, with options in braces:
 
     clean | fuse | clean | prune{ratio=0.25} | clean | quantize{calibration=mse}
 
-`passes: auto` in a spec tries recipes from the most faithful to the smallest, [plan.py](../compiler/budgetc/search/plan.py)
-has the list. `budgetc passes NAME` prints an entry of this page, of plugins' passes as well.
+`passes: auto` in a spec tries recipes from the most faithful to the smallest; the list is in
+[plan.py](../compiler/budgetc/search/plan.py). `budgetc passes NAME` prints an entry of this page, for plugins' passes
+as well.
 [ARCHITECTURE.md](../ARCHITECTURE.md#add-a-pass) says how to add one.
 """
 
@@ -84,14 +85,18 @@ def targets_page() -> str:
         target = find_target(kind)
         parts.append(f"\n## `{kind}`\n\n{inspect.getdoc(target) or ''}\n")
         if kind == "host":  # its one sheet is that of the machine that reads this
-            parts.append("\nIts one CPU, `native`, has the sheet of the best entry that it can run.\n")
+            parts.append(
+                "\nIts one CPU, `native`, has the sheet of the best entry that it can run.\n"
+            )
             continue
         try:
             sheets, default = target.cpus(), target.capability(None, 1)
         except BudgetcError as error:
             raise AssertionError(f"BUG: {kind} has sheets everywhere: {error}") from error
         dots |= {sheet.int8_dot for sheet in sheets.values()}
-        parts.append(f"\nLLVM triple `{default.llvm_triple}`, linked for `{default.zig_target}`.\n\n")
+        parts.append(
+            f"\nLLVM triple `{default.llvm_triple}`, linked for `{default.zig_target}`.\n\n"
+        )
         parts.append(_sheets(sheets, default))
     parts.append("\n## Integer dot products\n\n" + _legend(dots))
     parts.append("\n## The sheet\n\n" + _sheet_fields())
@@ -164,7 +169,7 @@ def _sheet_fields() -> str:
     return _table(("field", "meaning"), [(f"`{n}`", f.description or "") for n, f in fields])
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [headings, ("---",) * len(headings), *rows]
     cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)

@@ -78,7 +78,7 @@ def test_the_readme_quotes_the_example() -> None:
 
 
 def test_the_readme_has_every_exit_code() -> None:
-    import budgetc_specs.errors as errors
+    from budgetc_specs import errors
 
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, Exception)]
     codes = {str(k.exit_code) for k in kinds if hasattr(k, "exit_code")} | {"0", "1", "130"}

@@ -34,7 +34,9 @@ def texts() -> Iterator[Path]:
             yield path
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            hidden = any(p.startswith((".", "__pycache__")) for p in path.parts[len(ROOT.parts) + 1 :])
+            hidden = any(
+                p.startswith((".", "__pycache__")) for p in path.parts[len(ROOT.parts) + 1 :]
+            )
             if path.is_file() and path.suffix in TEXT and not hidden:
                 yield path
 
@@ -88,7 +90,9 @@ def test_no_file_is_too_long() -> None:
 
 
 def test_no_module_is_a_drawer_for_everything() -> None:
-    vague = {said(p) for p, _ in modules() for part in p.with_suffix("").parts if VAGUE.search(part)}
+    vague = {
+        said(p) for p, _ in modules() for part in p.with_suffix("").parts if VAGUE.search(part)
+    }
     assert vague == set()
 
 
@@ -137,7 +141,9 @@ def test_the_compiler_knows_contracts_only() -> None:
 def test_passes_and_specs_name_no_target() -> None:
     """A pass reads the capability sheet it is handed."""
     kinds = {'"host"', '"aarch64"', '"x86-64"'}
-    found = {said(p) for p, n, _ in sources() if n.startswith("budgetc_passes") if kinds & quoted(p)}
+    found = {
+        said(p) for p, n, _ in sources() if n.startswith("budgetc_passes") if kinds & quoted(p)
+    }
     assert found == set()
 
 

@@ -114,7 +114,9 @@ def test_a_name_claimed_twice_names_both_owners(budgetc: Budgetc, tmp_path: Path
 
 
 def test_a_name_of_budgetc_itself_cannot_be_taken(budgetc: Budgetc, tmp_path: Path) -> None:
-    rival = distribution(tmp_path / "rival", "budgetc-rival", "budgetc.targets", "host = rival:Host")
+    rival = distribution(
+        tmp_path / "rival", "budgetc-rival", "budgetc.targets", "host = rival:Host"
+    )
     done = budgetc("targets", also=rival)
     assert done.returncode == 4
     assert "budgetc-rival" in done.stderr

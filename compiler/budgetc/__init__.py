@@ -1,5 +1,6 @@
 """A declarative model-optimisation compiler: makes a neural network fit a declared budget."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use: a program that only loads an artefact imports nothing of the compiler."""
     if name not in _HOMES:
         raise AttributeError(f"module 'budgetc' has no attribute {name!r}")
-    from importlib import import_module
-
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

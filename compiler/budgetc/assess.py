@@ -171,6 +171,7 @@ def assess(
     """
     size = size_of(built.library)
     arena = built.interface.workspace_bytes
+    say("preparing to run it")  # builds the target's libc the first time
     started = _start(built, job, runner)
     if started is None:
         unmeasured = memory_of(built.library, arena)

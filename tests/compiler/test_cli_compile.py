@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from budgetc.cli.compile import _Folders
 
 # A target whose kernels are those of this machine but for the sign of their weights.
 PLUGIN = '''
@@ -192,6 +193,22 @@ def test_an_interrupt_leaves_nothing_behind(
     assert contents(out) == before
     assert [p.name for p in out.iterdir()] == ["host"]
     assert not list(temporary.glob("*budgetc*"))
+
+
+def test_an_interrupt_tells_what_is_already_written(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    folders = _Folders(tmp_path / name for name in ("first", "second", "third"))
+    (tmp_path / "first").rename(tmp_path / "old")
+    (tmp_path / "first").mkdir()
+    error = KeyboardInterrupt()
+    folders.explain(error)
+    assert error.__notes__ == [
+        f"already written, and complete: {tmp_path / 'first'}",
+        f"left as it was: {tmp_path / 'second'}",
+        f"not written: {tmp_path / 'third'}",
+        "the next run starts from the beginning.",
+    ]
 
 
 def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:

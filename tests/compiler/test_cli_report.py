@@ -169,3 +169,14 @@ def test_an_emulated_target_has_no_latency_to_compare(target):
     assert "latency 2 ms - - WARN" in lines
     assert not any(line.startswith("latency p50") for line in lines)
     assert any(line.startswith("latency: p50 of at most 2 ms:") for line in lines)
+    assert (
+        "the library ran on an emulator: its results are checked, its times are not known" in lines
+    )
+
+
+def test_what_was_not_executed_is_told_without_any_budget(target):
+    unseen = Measurement(MEASUREMENT.size, MEASUREMENT.memory, executed=False, reason="no qemu")
+    chosen = replace(trial(), measurement=unseen, verdicts=())
+    lines = report(replace(target, chosen=chosen, trials=(chosen,)))
+    assert "the library was not executed here: no qemu" in lines
+    assert "no budgets are set" in lines

@@ -10,12 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import budgetc
 import numpy as np
 import pytest
 from budgetc.baseline import make_session
 from budgetc_specs.document import load_spec
-
-import budgetc
 
 pytestmark = pytest.mark.slow
 

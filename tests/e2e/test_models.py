@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+import budgetc
 import numpy as np
 import pytest
-from budgetc_specs.spec import Spec
-
-import budgetc
 from budgetc.result import Result
+from budgetc_specs.spec import Spec
 
 MODELS = Path(__file__).parents[1] / "models"
 EXAMPLES = Path(__file__).parents[2] / "specs" / "examples"

@@ -7,11 +7,13 @@ bytes. Tasks of another architecture are linked into one static program and run 
 import ctypes
 import faulthandler
 import mmap
+import os
 import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,7 @@ INTEGER_SLACK = 3
 
 AVX2 = X86_64().capability("x86-64-v3", 1)
 SSE2 = X86_64().capability("x86-64", 1)
+SSE4 = X86_64().capability("x86-64-v2", 1)
 NEON = AArch64().capability("cortex-a72", 1)
 DOTPROD = AArch64().capability("cortex-a76", 1)
 WIDE = X86_64().capability("znver4", 1)
@@ -68,7 +71,9 @@ class Job:
 
     @property
     def chosen(self) -> Point:
-        return self.family.space(self.task, self.capability)[0] if self.point is None else self.point
+        return (
+            self.family.space(self.task, self.capability)[0] if self.point is None else self.point
+        )
 
 
 @dataclass(frozen=True)
@@ -124,17 +129,63 @@ def requantised(sums: Array, scale: Array, zero: int = 0) -> Array:
     return np.clip(rounded, 0, 255).astype(np.uint8)
 
 
-def run(jobs: Sequence[Job], folder: Path) -> dict[str, Written]:
-    """Compile and run everything in a child process."""
-    assert len({j.name for j in jobs}) == len(jobs), "two jobs of one name"
-    (folder / "jobs").write_bytes(pickle.dumps(list(jobs)))
-    done = subprocess.run(
-        [sys.executable, __file__, str(folder)], capture_output=True, text=True, timeout=300, check=False
-    )
-    last = done.stderr.strip().splitlines()[-30:]
-    assert done.returncode == 0, f"the child ended with {done.returncode}:\n" + "\n".join(last)
-    results: dict[str, Written] = pickle.loads((folder / "results").read_bytes())
-    return results
+class Child:
+    """A process that has imported tvm and forks for every request, so that a crash ends one request only."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "import kernel_runner; kernel_runner.serve()"],
+            cwd=Path(__file__).parent,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+    def call(self, function: Callable[..., Any], *arguments: object, folder: Path) -> Any:
+        """A module's function, called there with pickled arguments; `folder` holds what goes to and fro."""
+        assert self._process.stdin
+        assert self._process.stdout
+        (folder / "request").write_bytes(pickle.dumps((function, arguments)))
+        print(folder, file=self._process.stdin, flush=True)
+        status = self._process.stdout.readline().strip()
+        last = (folder / "log").read_text().strip().splitlines()[-30:]
+        assert status == "0", f"the child ended with {status or 'silence'}:\n" + "\n".join(last)
+        return pickle.loads((folder / "answer").read_bytes())
+
+
+def serve() -> None:
+    """The child: for every folder named on standard input, answer its request in a fork."""
+    import budgetc_targets.kernels.objects  # noqa: F401  tvm, once
+
+    for line in sys.stdin:
+        folder = Path(line.strip())
+        pid = os.fork()
+        if pid == 0:
+            log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            faulthandler.enable()
+            status = 1
+            try:
+                function, arguments = pickle.loads((folder / "request").read_bytes())
+                (folder / "answer").write_bytes(pickle.dumps(function(*arguments)))
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[int, Path]]]:
@@ -204,7 +255,7 @@ def _call_arrays(job: Job) -> list[Array]:
 
 
 def _ranges(job: Job, tasks: int) -> list[tuple[int, int]]:
-    return [(round(a * tasks), round(b * tasks)) for a, b in job.ranges]
+    return [(round(a * tasks), round(b * tasks)) for a, b in job.ranges if tasks]
 
 
 class _Pages:
@@ -240,8 +291,7 @@ def _run_here(job: Job, function: Any, tasks: int) -> Written:
         content = arrays[position].tobytes()
         ctypes.memmove(target, content, min(len(content), size))
         pointers[position] = target
-    calls = _ranges(job, tasks) if tasks else [()]
-    for call in calls:
+    for call in _ranges(job, tasks) or [()]:
         function(*map(ctypes.c_void_p, pointers), ctypes.c_void_p(target), *map(ctypes.c_int, call))
     intact = bool((buffer[:GUARD] == PATTERN).all() and (buffer[GUARD + size :] == PATTERN).all())
     return Written(buffer[GUARD : GUARD + size].view(job.task.output.dtype).copy(), intact)
@@ -259,7 +309,9 @@ static unsigned char *next(long size, long slack) {
 """
 
 
-def _run_elsewhere(jobs: Sequence[Job], objects: Sequence[tuple[int, Path]], folder: Path) -> dict[str, Written]:
+def _run_elsewhere(
+    jobs: Sequence[Job], objects: Sequence[tuple[int, Path]], folder: Path
+) -> dict[str, Written]:
     """All jobs of an architecture in one static program under an emulator."""
     source, body, stdin = [_MAIN], [], b""
     sizes = []
@@ -272,16 +324,34 @@ def _run_elsewhere(jobs: Sequence[Job], objects: Sequence[tuple[int, Path]], fol
         source.append(f"void kernel{i}({parameters});")
         stdin += b"".join(a.tobytes() for a in arrays)
         names = [f"a{n}" for n in range(len(arrays))]
-        body.append("{" + "".join(f"void *{n} = next({a.nbytes}, 3);" for n, a in zip(names, arrays, strict=True)))
-        body.append(f"unsigned char *y = malloc({size + 2 * GUARD}); memset(y, {PATTERN}, {size + 2 * GUARD});")
-        for call in _ranges(job, tasks) if tasks else [()]:
-            body.append(f"kernel{i}({', '.join([*names, f'y + {GUARD}', *map(str, call)])});")
+        body.append(
+            "{"
+            + "".join(
+                f"void *{n} = next({a.nbytes}, 3);" for n, a in zip(names, arrays, strict=True)
+            )
+        )
+        body.append(
+            f"unsigned char *y = malloc({size + 2 * GUARD}); memset(y, {PATTERN}, {size + 2 * GUARD});"
+        )
+        calls = [[*names, f"y + {GUARD}", *map(str, r)] for r in (_ranges(job, tasks) or [()])]
+        body.extend(f"kernel{i}({', '.join(call)});" for call in calls)
         body.append(f"fwrite(y, 1, {size + 2 * GUARD}, stdout);}}")
     source.append("int main(void) {" + "\n".join(body) + "return 0;}")
     (folder / "main.c").write_text("\n".join(source))
     program = folder / "program"
     paths = sorted({path for _, path in objects})
-    _zig("-target", "aarch64-linux-musl", "-static", "-O1", "-w", "-o", program, folder / "main.c", *paths, "-lm")
+    _zig(
+        "-target",
+        "aarch64-linux-musl",
+        "-static",
+        "-O1",
+        "-w",
+        "-o",
+        program,
+        folder / "main.c",
+        *paths,
+        "-lm",
+    )
     command = AArch64().runner(NEON).command(program)
     assert command, "ask `emulated()` first"
     command = [c if c != NEON.cpu else "max" for c in command]
@@ -297,10 +367,9 @@ def _run_elsewhere(jobs: Sequence[Job], objects: Sequence[tuple[int, Path]], fol
     return results
 
 
-def main(folder: Path) -> None:
-    """The child: compile, link, call, write the results down."""
-    faulthandler.enable()
-    jobs: list[Job] = pickle.loads((folder / "jobs").read_bytes())
+def run(jobs: Sequence[Job], folder: Path) -> dict[str, Written]:
+    """Compile, link, call. For the child."""
+    assert len({j.name for j in jobs}) == len(jobs), "two jobs of one name"
     results: dict[str, Written] = {}
     began = time.monotonic()
     objects = compile_objects(jobs, folder)
@@ -315,10 +384,4 @@ def main(folder: Path) -> None:
             results[jobs[i].name] = _run_here(jobs[i], getattr(loaded, f"kernel{i}"), TASKS[i])
     for members in objects.values():
         results |= _run_elsewhere(jobs, members, folder)
-    (folder / "results").write_bytes(pickle.dumps(results))
-
-
-if __name__ == "__main__":
-    import kernel_runner  # by the name that pickled values carry
-
-    kernel_runner.main(Path(sys.argv[1]))
+    return results

@@ -15,8 +15,14 @@ from windows import Numbers, Window, check, job_of, jobs_of, task_of
 CONVOLUTION = Convolution()
 
 SHAPES = [
-    *(Window(channels=c, filters=f) for c, f in [(1, 3), (3, 8), (5, 7), (7, 5), (8, 12), (12, 28), (28, 1)]),
-    *(Window(channels=4, filters=16, out=(2, w)) for w in (1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17)),
+    *(
+        Window(channels=c, filters=f)
+        for c, f in [(1, 3), (3, 8), (5, 7), (7, 5), (8, 12), (12, 28), (28, 1)]
+    ),
+    *(
+        Window(channels=4, filters=16, out=(2, w))
+        for w in (1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17)
+    ),
     Window(channels=5, filters=20, stride=(2, 1), out=(4, 7)),
     Window(channels=3, filters=9, stride=(2, 3), kernel=(5, 4), out=(3, 5)),
     Window(channels=8, filters=24, dilation=(2, 3)),
@@ -48,7 +54,10 @@ EVERYWHERE = [
 EXTREMES = [
     Window(channels=64, filters=16, kernel=(3, 3), out=(2, 2), weight_range=r, extreme=True)
     for r in (64, 127, 128)
-] + [Window(channels=11, filters=9, weight_range=127), Window(channels=3, filters=9, weight_range=128)]
+] + [
+    Window(channels=11, filters=9, weight_range=127),
+    Window(channels=3, filters=9, weight_range=128),
+]
 
 
 def _cases() -> list[tuple[Window, Job]]:

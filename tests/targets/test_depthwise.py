@@ -13,7 +13,9 @@ from windows import Window, check, job_of, jobs_of, task_of
 DEPTHWISE = Depthwise()
 
 
-def window(channels: int, kernel: int | tuple[int, int] = 3, stride: int = 1, **more: object) -> Window:
+def window(
+    channels: int, kernel: int | tuple[int, int] = 3, stride: int = 1, **more: object
+) -> Window:
     taps = (kernel, kernel) if isinstance(kernel, int) else kernel
     base = Window("depthwise", channels=channels, filters=channels, groups=channels, kernel=taps)
     return replace(base, stride=(stride, stride), **more)
@@ -97,7 +99,10 @@ def test_overlapping_vectors_are_never_computed_in_place() -> None:
 def test_weights_take_no_more_than_their_padded_groups(capability: Capability) -> None:
     job = job_of("packed", window(16, weight_range=64), capability)
     weights, bias = DEPTHWISE.pack(job.task, capability, job.chosen, job.constants)
-    assert weights.nbytes == {"maddwd128": 10, "maddubs256": 12, "vpdpbusd512": 12}[capability.int8_dot] * 16
+    assert (
+        weights.nbytes
+        == {"maddwd128": 10, "maddubs256": 12, "vpdpbusd512": 12}[capability.int8_dot] * 16
+    )
     assert np.count_nonzero(weights) == np.count_nonzero(job.constants["weight"])
     np.testing.assert_array_equal(bias, job.constants["bias"])
 

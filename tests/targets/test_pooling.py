@@ -83,7 +83,11 @@ class Pool:
             kind = "float32"
         if self.follow == "average":  # a requantised average: the division is the expression's
             kind = "uint8"
-            scaled = apply("mul", apply("to_float", ACCUMULATOR), Const(1.0 / (self.kernel[0] * self.kernel[1])))
+            scaled = apply(
+                "mul",
+                apply("to_float", ACCUMULATOR),
+                Const(1.0 / (self.kernel[0] * self.kernel[1])),
+            )
             expression = apply("round_int", scaled)
         if self.follow == "channels":  # a side input for each channel
             operands = (Access("float32", shape, (0, 1, 0, 0)),)
@@ -97,7 +101,15 @@ class Pool:
             ("pads", self.pads),
         )
         x = nhwc(self.dtype, (self.batch, self.channels, *self.size))
-        return Task("pooling", (x,), nhwc(kind, shape), expression, operands, attributes, parallel=self.parallel)
+        return Task(
+            "pooling",
+            (x,),
+            nhwc(kind, shape),
+            expression,
+            operands,
+            attributes,
+            parallel=self.parallel,
+        )
 
     def job(self, capability: Capability) -> Job:
         arrays: list[Array] = [self.numbers().ravel()]
@@ -110,12 +122,33 @@ class Pool:
 
 BASE = [
     *(Pool("max", channels=c) for c in (1, 3, 7, 8, 12, 28, 33, 64)),
-    *(Pool("max", dtype, channels=12, kernel=(3, 2), stride=(1, 2)) for dtype in ("int8", "float32")),
+    *(
+        Pool("max", dtype, channels=12, kernel=(3, 2), stride=(1, 2))
+        for dtype in ("int8", "float32")
+    ),
     Pool("max", kernel=(3, 3), pads=(1, 1, 1, 1)),
     Pool("max", kernel=(3, 3), pads=(0, 1, 1, 0), channels=20),
-    Pool("max", kernel=(2, 3), pads=(0, 0, 1, 2), size=(6, 8), channels=5),  # ceil mode: the last window hangs over
-    Pool("max", "float32", kernel=(3, 3), pads=(1, 2, 2, 1), dilation=(2, 1), stride=(1, 1), size=(9, 7)),
-    Pool("max", "float32", kernel=(3, 3), pads=(2, 2, 2, 2), dilation=(3, 2), stride=(2, 1), channels=3),
+    Pool(
+        "max", kernel=(2, 3), pads=(0, 0, 1, 2), size=(6, 8), channels=5
+    ),  # ceil mode: the last window hangs over
+    Pool(
+        "max",
+        "float32",
+        kernel=(3, 3),
+        pads=(1, 2, 2, 1),
+        dilation=(2, 1),
+        stride=(1, 1),
+        size=(9, 7),
+    ),
+    Pool(
+        "max",
+        "float32",
+        kernel=(3, 3),
+        pads=(2, 2, 2, 2),
+        dilation=(3, 2),
+        stride=(2, 1),
+        channels=3,
+    ),
     Pool("max", "float32", follow="channels", channels=11),
     Pool("max", follow="channels", channels=11, pads=(1, 0, 0, 1)),
     Pool("max", batch=3, channels=28, parallel=True),
@@ -123,8 +156,19 @@ BASE = [
     Pool("sum", kernel=(7, 9), channels=28),  # global
     Pool("sum", "float32", kernel=(7, 9), channels=28, batch=2),
     Pool("sum", kernel=(2, 2), follow="average", channels=20),
-    *(Pool("mean", dtype, kernel=(3, 3), pads=(1, 1, 1, 1), channels=13) for dtype in ("uint8", "float32")),
-    Pool("mean", "float32", kernel=(3, 2), pads=(0, 1, 2, 0), stride=(1, 1), channels=5, parallel=True),
+    *(
+        Pool("mean", dtype, kernel=(3, 3), pads=(1, 1, 1, 1), channels=13)
+        for dtype in ("uint8", "float32")
+    ),
+    Pool(
+        "mean",
+        "float32",
+        kernel=(3, 2),
+        pads=(0, 1, 2, 0),
+        stride=(1, 1),
+        channels=5,
+        parallel=True,
+    ),
 ]
 CASES = [(pool, pool.job(AVX2)) for pool in BASE] + [(pool, pool.job(SSE2)) for pool in BASE[::2]]
 

@@ -34,7 +34,9 @@ def _reduced(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if d in axes else n for d, n in enumerate(shape))
 
 
-def _job(shape: tuple[int, ...], axes: tuple[int, ...], mode: str, *, squares: bool, sse: bool) -> Job:
+def _job(
+    shape: tuple[int, ...], axes: tuple[int, ...], mode: str, *, squares: bool, sse: bool
+) -> Job:
     name = f"{mode} {shape} {axes} squares={squares} sse={sse}"
     expression = apply("mul", Ref(0), Ref(0)) if squares else Ref(0)
     attributes = (("mode", mode), ("axes", axes), ("full", shape))

@@ -10,14 +10,26 @@ from budgetc_targets.task import Access, Task
 from conftest import RunKernels
 from kernel_runner import AVX2, SSE2, Job, Written, dense
 
-SHAPES = [((1, 10), 1), ((1, 1), 1), ((3, 7), 0), ((2, 5, 3), 1), ((4, 17), 1), ((1, 1001), 1), ((2, 3, 1, 4), 3)]
+SHAPES = [
+    ((1, 10), 1),
+    ((1, 1), 1),
+    ((3, 7), 0),
+    ((2, 5, 3), 1),
+    ((4, 17), 1),
+    ((1, 1001), 1),
+    ((2, 3, 1, 4), 3),
+]
 
 
 def _task(shape: tuple[int, ...], axis: int, *, log: bool, dtype: str = "float32") -> Task:
     logits = Ref(0)
-    expression = logits if dtype == "float32" else apply("mul", apply("to_float", logits), Const(0.25))
+    expression = (
+        logits if dtype == "float32" else apply("mul", apply("to_float", logits), Const(0.25))
+    )
     attributes = (("axis", axis), ("log", log))
-    return Task("softmax", (), dense("float32", shape), expression, (dense(dtype, shape),), attributes)
+    return Task(
+        "softmax", (), dense("float32", shape), expression, (dense(dtype, shape),), attributes
+    )
 
 
 def _numbers(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -71,7 +83,9 @@ def test_a_softmax_is_what_numpy_says(name: str, written: dict[str, Written]) ->
 def test_a_row_may_be_strided_and_written_over_its_own_logits(run_kernels: RunKernels) -> None:
     shape = (3, 5)
     transposed = Access("float32", shape, (1, 3))
-    task = replace(_task(shape, 1, log=False), output=transposed, operands=(transposed,), may_alias=True)
+    task = replace(
+        _task(shape, 1, log=False), output=transposed, operands=(transposed,), may_alias=True
+    )
     logits = np.arange(15, dtype=np.float32).reshape(5, 3).T
     job = Job("over", task, AVX2, (np.ascontiguousarray(logits.T).ravel(),), alias=0)
     powers = np.exp(logits - logits.max(1, keepdims=True))

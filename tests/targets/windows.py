@@ -201,5 +201,3 @@ def check(window: Window, job: Job, written: Written) -> None:
 def variants(base: Window, **choices: tuple[Any, ...]) -> list[Window]:
     """The base with each choice of one field at a time."""
     return [replace(base, **{k: v}) for k, values in choices.items() for v in values]
-
-

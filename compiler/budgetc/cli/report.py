@@ -42,6 +42,7 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
         for verdict in shown.verdicts:
             if verbose or verdict.status != "PASS":
                 say(console, f"  {verdict.text}", "" if verdict.holds else "red")
+        _print_doubts(console, shown)
         console.line()
         console.print(_comparison(result, shown))
     console.line()
@@ -50,6 +51,21 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
         _print_ledger(console, result)
     if result.folder is not None:
         say(console, f"\nwritten to {result.folder}", "bold green")
+
+
+def _print_doubts(console: Console, trial: Trial) -> None:
+    """That nobody has seen the binary run, or run at its own speed."""
+    measurement = trial.measurement
+    if measurement is None:
+        return
+    if not measurement.executed:
+        reason = f": {measurement.reason}" if measurement.reason else ""
+        say(console, f"  the library was not executed here{reason}", "yellow")
+    elif measurement.emulated:
+        say(
+            console,
+            "  the library ran on an emulator: its results are checked, its times are not known",
+        )
 
 
 def _why_nothing(result: TargetResult) -> str:

@@ -19,7 +19,7 @@ from budgetc_specs.units import format_bytes
 from budgetc_targets.contract import Runner
 
 from budgetc.assess import Assessment, Reference, assess
-from budgetc.build import Built, Job, Optimised, build, run_passes
+from budgetc.build import Built, Job, Optimised, Say, build, run_passes
 from budgetc.progress import Event, Observer
 from budgetc.result import BUDGET_MISSED, Outcome, Trial
 from budgetc.search.plan import candidates, out_of_reach
@@ -174,7 +174,7 @@ class Seeker:
         folder.mkdir()
         return folder
 
-    def _say(self, recipe: Recipe):  # type: ignore[no-untyped-def]
+    def _say(self, recipe: Recipe) -> Say:
         number, count = self._position
 
         def say(text: str) -> None:

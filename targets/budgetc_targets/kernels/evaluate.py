@@ -1,7 +1,6 @@
 """Turn an expression into vector code over the lanes of one step of a kernel."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -58,11 +57,22 @@ def _divide(lanes: int, a: Value, b: Value) -> Value:
 
 def _modulo(lanes: int, a: Value, b: Value) -> Value:
     del lanes
+    if _is_float(a):  # TVM's own takes integers only
+        return tirx.Sub(a, tirx.Mul(tirx.floor(tirx.Div(a, b)), b))
     return tirx.floormod(a, b)
 
 
 def _fma(lanes: int, a: Value, b: Value, c: Value) -> Value:
     return intrinsic("llvm.fmuladd", "float32", lanes, a, b, c)
+
+
+def _apart_from_load(lanes: int, a: Value) -> Value:
+    """The value plus zero: an operand that LLVM cannot take straight from memory.
+
+    LLVM 22 folds a load of unknown alignment into SSE's rounding conversion, which then faults
+    (docs/tvm.md). +0 changes -0 only, and both round to the integer 0.
+    """
+    return _fma(lanes, a, literal(1.0, "float32", lanes), literal(0.0, "float32", lanes))
 
 
 def _erf(lanes: int, a: Value) -> Value:
@@ -128,7 +138,10 @@ def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int) -> V
                 built[node] = literal(node.value, node.dtype, lanes)
             else:
                 assert isinstance(node, Apply)
-                built[node] = partial(_BUILDERS[node.fn], lanes)(*map(build, node.args))
+                arguments = [build(a) for a in node.args]
+                if node.fn == "round_int" and isinstance(node.args[0], Ref):
+                    arguments = [_apart_from_load(lanes, *arguments)]
+                built[node] = _BUILDERS[node.fn](lanes, *arguments)
         return built[node]
 
     return build(expression)

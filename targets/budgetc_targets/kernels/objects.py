@@ -24,10 +24,11 @@ def llvm_target(capability: Capability) -> Any:
     return tvm.target.Target(options)
 
 
-def emit_object(functions: Sequence[Any], capability: Capability, path: Path) -> None:
-    """Write one object file with a plain C function per TIR function.
+def generate(functions: Sequence[Any], capability: Capability) -> Any:
+    """Machine code for TIR functions, as the runtime module that TVM wraps LLVM's in.
 
-    Leaving out MakePackedAPI and LowerTVMBuiltin keeps parameters raw pointers and local buffers on the stack.
+    Leaving out MakePackedAPI and LowerTVMBuiltin keeps parameters raw pointers and local buffers on
+    the stack.
     """
     target = llvm_target(capability)
     passes = tirx.transform
@@ -43,5 +44,9 @@ def emit_object(functions: Sequence[Any], capability: Capability, path: Path) ->
             passes.LowerIntrin(),
         ]
     )
-    library = tvm.get_global_func("target.build.llvm")(pipeline(module), target)
-    library.write_to_file(str(path))
+    return tvm.get_global_func("target.build.llvm")(pipeline(module), target)
+
+
+def emit_object(functions: Sequence[Any], capability: Capability, path: Path) -> None:
+    """Write one object file with a plain C function per TIR function."""
+    generate(functions, capability).write_to_file(str(path))

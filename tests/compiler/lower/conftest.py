@@ -170,7 +170,9 @@ def check_float(build_library: Callable[..., Library]) -> Callable[..., Library]
         found = agreement(ours, theirs, total)
         assert found.agrees, str(found)
         again = library.run(inputs)
-        assert all(np.array_equal(ours[n], again[n], equal_nan=True) for n in ours), "a call left something behind"
+        assert all(np.array_equal(ours[n], again[n], equal_nan=True) for n in ours), (
+            "a call left something behind"
+        )
         if reference:
             values = ReferenceEvaluator(proto).run(None, inputs)
             names = [o.name for o in proto.graph.output]

@@ -1,3 +1,5 @@
+"""What is computed at compile time, and what must not be."""
+
 import numpy as np
 from budgetc.lower import constants
 from budgetc.lower.constants import fold_constants
@@ -5,8 +7,7 @@ from budgetc.lower.constants import fold_constants
 
 def test_what_follows_from_constants_is_a_constant(make_graph):
     graph = make_graph(
-        "g (float[3] x) => (float[3] y)"
-        "{ a = Add(k, k)  b = Exp(a)  y = Mul(x, b) }",
+        "g (float[3] x) => (float[3] y){ a = Add(k, k)  b = Exp(a)  y = Mul(x, b) }",
         k=np.array([0.0, 0.5, 1.0], np.float32),
     )
     fold_constants(graph)
@@ -40,7 +41,9 @@ def test_an_operator_to_keep_is_kept_until_it_is_not(make_graph):
 
 
 def test_random_numbers_are_not_drawn_at_compile_time(make_graph):
-    graph = make_graph("g (float[3] x) => (float[3] y) { r = RandomNormal<shape=[3]>()  y = Add(x, r) }")
+    graph = make_graph(
+        "g (float[3] x) => (float[3] y) { r = RandomNormal<shape=[3]>()  y = Add(x, r) }"
+    )
     fold_constants(graph)
     assert [op.kind for op in graph.operations] == ["RandomNormal", "Add"]
 

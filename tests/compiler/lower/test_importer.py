@@ -1,3 +1,5 @@
+"""What ONNX nodes become, and what is refused at the door."""
+
 import numpy as np
 import onnx
 import pytest
@@ -10,7 +12,7 @@ from budgetc_specs.errors import ModelError
 def test_a_node_becomes_an_operation(make_graph, weights):
     graph = make_graph(
         "g (float[1,3,8,8] x) => (float[1,4,4,4] y)"
-        "{ y = Conv<strides=[2,2], pads=[1,1,1,1], auto_pad=\"NOTSET\">(x, w) }",
+        '{ y = Conv<strides=[2,2], pads=[1,1,1,1], auto_pad="NOTSET">(x, w) }',
         w=weights(4, 3, 3, 3),
     )
     (op,) = graph.operations
@@ -89,7 +91,5 @@ def test_a_value_without_a_static_shape_is_refused(make_model):
 
 def test_constants_keep_their_values(make_graph):
     table = np.arange(6, dtype=np.int8).reshape(2, 3)
-    graph = make_graph(
-        "g (int8[2,3] x) => (int8[4,3] y) { y = Concat<axis=0>(x, k) }", k=table
-    )
+    graph = make_graph("g (int8[2,3] x) => (int8[4,3] y) { y = Concat<axis=0>(x, k) }", k=table)
     np.testing.assert_array_equal(graph.constants["k"], table, strict=True)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.integer import form_integer_operations, per_filter
 from budgetc_targets.expression import Apply
 
@@ -97,7 +96,9 @@ def test_a_sum_that_could_leave_32_bits_stays_float(make_graph):
         float sx = {0.03}, uint8 zx = {0}, float sw = {0.1}, int8 zw = {0}>
     { d = DequantizeLinear(x, sx, zx)  e = DequantizeLinear(w, sw, zw)
       c = MatMul(d, e)  y = QuantizeLinear(c, sx, zx) }"""
-    kinds = [op.kind for op in formed(make_graph(text, w=np.full((70000, 2), 127, np.int8))).operations]
+    kinds = [
+        op.kind for op in formed(make_graph(text, w=np.full((70000, 2), 127, np.int8))).operations
+    ]
     assert "product" not in kinds
     fits = formed(make_graph(text, w=np.full((70000, 2), 1, np.int8)))
     assert [op.kind for op in fits.operations] == ["product"]
@@ -134,56 +135,11 @@ def test_a_product_without_a_quantiser_gives_reals(make_graph, conv):
     assert graph.values[op.output].dtype == "float32"
 
 
-class TestQuantisingEarly:
-    PAIR = "float s = {0.05}, uint8 z = {ZERO}, float t = {0.07}, uint8 u = {9}"
-
-    def kinds(self, make_graph, body, ports, zero="100"):
-        text = f"g {ports} <{self.PAIR.replace('ZERO', zero)}> {{ {body} }}"
-        graph = make_graph(text)
-        quantise_early(graph)
-        return [op.kind for op in graph.operations]
-
-    def test_before_a_move(self, make_graph):
-        body = "m = MaxPool<kernel_shape=[2,2]>(x)  y = QuantizeLinear(m, s, z)"
-        ports = "(float[1,2,4,4] x) => (uint8[1,2,3,3] y)"
-        assert self.kinds(make_graph, body, ports) == ["QuantizeLinear", "MaxPool"]
-
-    def test_before_every_part_of_a_concatenation_once(self, make_graph):
-        body = "m = Concat<axis=1>(x, w, x)  y = QuantizeLinear(m, s, z)"
-        ports = "(float[1,2] x, float[1,3] w) => (uint8[1,7] y)"
-        assert self.kinds(make_graph, body, ports) == ["QuantizeLinear", "QuantizeLinear", "Concat"]
-
-    def test_not_where_somebody_else_reads_the_reals(self, make_graph):
-        body = "m = Transpose(x)  y = QuantizeLinear(m, s, z)  w = Relu(m)"
-        ports = "(float[2,3] x) => (uint8[3,2] y, float[3,2] w)"
-        assert self.kinds(make_graph, body, ports) == ["Transpose", "QuantizeLinear", "Relu"]
-
-    def test_a_relu_that_the_lowest_integer_implies_goes(self, make_graph):
-        body = "m = Relu(x)  y = QuantizeLinear(m, s, z)"
-        ports = "(float[3] x) => (uint8[3] y)"
-        assert self.kinds(make_graph, body, ports, zero="0") == ["QuantizeLinear"]
-        assert self.kinds(make_graph, body, ports, zero="7") == ["Relu", "QuantizeLinear"]
-
-    def test_a_pair_that_undoes_itself_goes(self, make_graph):
-        ports = "(uint8[3] x) => (uint8[3] y)"
-        same = "d = DequantizeLinear(x, s, z)  y = QuantizeLinear(d, s, z)"
-        other = "d = DequantizeLinear(x, s, z)  y = QuantizeLinear(d, t, u)"
-        assert self.kinds(make_graph, same, ports) == ["Identity"]
-        assert self.kinds(make_graph, other, ports) == ["DequantizeLinear", "QuantizeLinear"]
-
-    def test_a_scale_for_each_channel_stays_where_its_axis_is(self, make_graph):
-        text = (
-            "g (float[2,3] x) => (int8[3,2] y) <float[3] s = {1,2,3}, int8[3] z = {0,0,0}>"
-            "{ t = Transpose(x)  y = QuantizeLinear<axis=0>(t, s, z) }"
-        )
-        graph = make_graph(text)
-        quantise_early(graph)
-        assert [op.kind for op in graph.operations] == ["Transpose", "QuantizeLinear"]
-
-
-CONV3 = {"w": ("w", (5, 3, 3, 3)), "b": ("b", (5,))}
 QUANTISED = {
-    "convolution": ("(float[1,3,8,8] x) => (float[1,5,8,8] y)", "y = Conv<pads=[1,1,1,1]>(x, w, b)"),
+    "convolution": (
+        "(float[1,3,8,8] x) => (float[1,5,8,8] y)",
+        "y = Conv<pads=[1,1,1,1]>(x, w, b)",
+    ),
     "convolution, batch 2, strided, relu": (
         "(float[2,3,8,8] x) => (float[2,6,2,2] u)",
         "y = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w, b)  z = Relu(y)  u = Conv(z, v)",
@@ -256,12 +212,3 @@ def test_every_form_of_weights_is_exact(quantised, check_exact, weights, options
 def test_integers_in_and_out_are_exact(make_model, check_exact, conv):
     library = check_exact(make_model(CONV.replace("AXIS", "0"), **conv))
     assert [p.dtype for p in library.lowered.inputs + library.lowered.outputs] == ["uint8"] * 2
-
-
-def test_parts_of_other_scales_are_requantised_in_integers(make_model, check_exact):
-    text = """g (uint8[1,3,4,4] x, uint8[1,2,4,4] w) => (uint8[1,5,4,4] y) <
-        float sx = {0.03}, uint8 zx = {120}, float sw = {0.05}, uint8 zw = {9}, float sy = {0.04}, uint8 zy = {99}>
-    { a = DequantizeLinear(x, sx, zx)  b = DequantizeLinear(w, sw, zw)
-      c = Concat<axis=1>(a, b)  y = QuantizeLinear(c, sy, zy) }"""
-    library = check_exact(make_model(text))
-    assert library.lowered.arena_bytes < 1000, "no float tensor is stored"
