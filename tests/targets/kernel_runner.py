@@ -219,7 +219,7 @@ TASKS: dict[int, int] = {}
 @contextmanager
 def emulated_vnni() -> Iterator[None]:
     """The 512-bit dot product as two exact ones of AVX2, so that any machine runs everything around it."""
-    from budgetc_targets.kernels import dot
+    from budgetc_targets.kernels import dot, quads_code
     from tvm import tirx
 
     def accumulate(acc: Any, x: Any, w: Any) -> Any:
@@ -230,12 +230,12 @@ def emulated_vnni() -> Iterator[None]:
             halves.append(dot.DOTS["maddwd256"](*parts))
         return tirx.Shuffle(halves, list(range(16)))
 
-    real = dot.DOTS["vpdpbusd512"]
+    real, packs = dot.DOTS["vpdpbusd512"], quads_code.PACKS.pop(16)
     dot.DOTS["vpdpbusd512"] = accumulate
     try:
         yield
     finally:
-        dot.DOTS["vpdpbusd512"] = real
+        dot.DOTS["vpdpbusd512"], quads_code.PACKS[16] = real, packs
 
 
 def _zig(*arguments: str | Path) -> None:

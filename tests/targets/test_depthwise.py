@@ -39,6 +39,18 @@ PARALLEL = [window(19, batch=2, out=(5, 3), parallel=True), window(16, out=(1, 3
 EXTREMES = [window(17, k, weight_range=r, extreme=True) for k in (3, 7) for r in (64, 127, 128)]
 WIDE_WEIGHTS = [window(18, k, weight_range=128) for k in (1, 2, 3, 4, 5)]
 EVERY_POINT = [window(19, 3, s, out=(3, 13)) for s in (1, 2)]
+QUADS = [
+    *(window(c, out=(4, 11)) for c in (4, 8, 16, 32, 64, 128)),
+    *(window(64, k, s, out=(3, 7)) for k in (1, 2, 3, 4) for s in (1, 2)),
+    window(8, (4, 5), out=(3, 9)),
+    window(64, (2, 3), dilation=(2, 3)),
+    window(16, dilation=(1, 2), out=(5, 9)),
+    window(64, batch=2, spare=(1, 2), zero=9, row_gap=64),
+    window(64, residual=True, out=(3, 5)),
+    window(8, residual=True, out=(3, 9)),
+    window(16, batch=2, out=(5, 8), parallel=True),
+    *(window(64, weight_range=r, extreme=True) for r in (64, 127, 128)),
+]
 
 
 def _cases() -> list[tuple[Window, Job]]:
@@ -59,6 +71,9 @@ def _cases() -> list[tuple[Window, Job]]:
         add(shape, SSE2)
     for shape in EXTREMES:
         add(shape, WIDE if WIDE.native else WIDE_EMULATED)
+    for shape in QUADS:
+        for capability in (AVX2, WIDE if WIDE.native else WIDE_EMULATED):
+            add(shape, capability, every_point=True)
     for shape in EVERY_POINT:
         for capability in (AVX2, SSE2, WIDE_EMULATED):
             add(shape, capability, every_point=True)
@@ -83,10 +98,24 @@ def test_a_depthwise_convolution_is_what_numpy_says(
     check(shape, job, written[job.name])
 
 
-def test_fewer_channels_than_lanes_are_left_to_the_general_convolution() -> None:
+def test_fewer_channels_than_lanes_take_a_narrower_vector() -> None:
     task = task_of(window(7))
-    assert DEPTHWISE.refusal(task, AVX2) == "fewer channels than lanes"
-    assert DEPTHWISE.refusal(task, SSE2) is None
+    assert DEPTHWISE.refusal(task, AVX2) is None
+    assert DEPTHWISE.refusal(task_of(window(3)), AVX2) == "fewer channels than lanes"
+    assert DEPTHWISE.refusal(task_of(replace(window(3), integer=False)), WIDE) is None
+
+
+def test_whole_registers_of_bytes_go_by_quads_of_rows() -> None:
+    for channels, width in ((64, 6), (16, 6), (8, 8)):
+        default = DEPTHWISE.space(task_of(window(channels, out=(4, width))), WIDE)[0]
+        assert "rows" in dict(default), (channels, default)
+    for shape in (
+        window(24),
+        window(16, 3, 2),
+        window(64, 5),
+        window(64, residual=True, in_place=True),
+    ):
+        assert "rows" not in dict(DEPTHWISE.space(task_of(shape), WIDE)[0]), shape
 
 
 def test_overlapping_vectors_are_never_computed_in_place() -> None:
@@ -97,11 +126,11 @@ def test_overlapping_vectors_are_never_computed_in_place() -> None:
 
 @pytest.mark.parametrize("capability", [AVX2, SSE2, WIDE], ids=lambda c: c.int8_dot)
 def test_weights_take_no_more_than_their_padded_groups(capability: Capability) -> None:
-    job = job_of("packed", window(16, weight_range=64), capability)
+    job = job_of("packed", window(24, weight_range=64), capability)
     weights, bias = DEPTHWISE.pack(job.task, capability, job.chosen, job.constants)
     assert (
         weights.nbytes
-        == {"maddwd128": 10, "maddubs256": 12, "vpdpbusd512": 12}[capability.int8_dot] * 16
+        == {"maddwd128": 10, "maddubs256": 12, "vpdpbusd512": 12}[capability.int8_dot] * 24
     )
     assert np.count_nonzero(weights) == np.count_nonzero(job.constants["weight"])
     np.testing.assert_array_equal(bias, job.constants["bias"])
@@ -109,5 +138,5 @@ def test_weights_take_no_more_than_their_padded_groups(capability: Capability) -
 
 def test_the_first_point_covers_a_row_without_recomputing_pixels() -> None:
     for width in (7, 14, 28, 6, 24, 48, 5, 25):
-        pixels = dict(DEPTHWISE.space(task_of(window(16, out=(2, width))), AVX2)[0])["pixels"]
+        pixels = dict(DEPTHWISE.space(task_of(window(24, out=(2, width))), AVX2)[0])["pixels"]
         assert width % pixels == 0, (width, pixels)

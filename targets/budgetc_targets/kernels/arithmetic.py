@@ -44,6 +44,28 @@ def arithmetic(task: Task, capability: Capability) -> Arithmetic:
     return Arithmetic(name, int(name[-3:]) // 32, _OFFSETS.get(name, 0))
 
 
+_NARROWER = {
+    "vpdpbusd512": "vpdpbusd256",
+    "vpdpbusd256": "maddwd128",
+    "maddubs256": "maddwd128",
+    "maddwd256": "maddwd128",
+}
+"""The same machine's dot product of half as many lanes."""
+
+
+def narrowed(chosen: Arithmetic, channels: int) -> Arithmetic:
+    """The arithmetic with no more lanes than there are channels, as far as the machine has it."""
+    while chosen.lanes > channels:
+        if chosen.name == "float" and chosen.lanes > 1:
+            chosen = Arithmetic("float", chosen.lanes // 2)
+        elif chosen.name in _NARROWER:
+            name = _NARROWER[chosen.name]
+            chosen = Arithmetic(name, int(name[-3:]) // 32, _OFFSETS.get(name, 0))
+        else:
+            break
+    return chosen
+
+
 def balanced_bias(weight: Array, bias: Array, offset: int) -> Array:
     """The bias (filters,) that gives back what an offset of the activations takes away, as s32."""
     sums = weight.reshape(len(weight), -1).astype(np.int64).sum(axis=1)

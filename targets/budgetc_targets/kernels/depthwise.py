@@ -6,6 +6,9 @@ Taps are taken in groups, as many as one instruction sums into a lane: four rows
 byte dot product, two neighbours for a sum of 16-bit pairs, one for a multiply-add. The activations
 of a group are brought into lane order once for all the output pixels of a tile that see them.
 
+Bytes of whole registers, or rows of few channels that fill them together, go by quads of rows (see
+`kernels.quads`), which interleave an input once for two rows of the output.
+
 Where the channels are no multiple of the lanes, or the row no multiple of the tile, the last vector
 or tile overlaps the one before it: its results are computed twice, equally.
 """
@@ -17,9 +20,10 @@ import numpy as np
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Point
-from budgetc_targets.kernels.arithmetic import arithmetic, balanced_bias
+from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, narrowed
+from budgetc_targets.kernels.quads import Quads, pack_bias, pack_weights, quads_of
 from budgetc_targets.kernels.taps import tap_groups, taps_per_group
-from budgetc_targets.kernels.tiles import point
+from budgetc_targets.kernels.tiles import knob, point
 from budgetc_targets.task import Task
 
 
@@ -33,7 +37,7 @@ class Depthwise:
         x, y = task.inputs[0], task.output
         if x.dtype not in ("uint8", "float32"):
             return f"activations of type {x.dtype}"
-        lanes = arithmetic(task, capability).lanes
+        lanes = _arithmetic(task, capability).lanes
         if x.shape[1] < lanes:
             return "fewer channels than lanes"
         if x.strides[1] != 1 or y.strides[1] != 1:
@@ -44,10 +48,16 @@ class Depthwise:
 
     def space(self, task: Task, capability: Capability) -> Sequence[Point]:
         """How many pixels of a row share their activations, by the work and the vectors loaded."""
+        quads = quads_of(task, arithmetic(task, capability))
+        if quads:
+            return [*_quad_space(task, quads), *self._tap_space(task, capability)[:1]]
+        return self._tap_space(task, capability)
+
+    def _tap_space(self, task: Task, capability: Capability) -> list[Point]:
         width = task.output.shape[3]
         kw: int = task.attribute("kernel")[1]
         stride: int = task.attribute("stride")[1]
-        taps = kw if arithmetic(task, capability).integer else 1
+        taps = kw if _arithmetic(task, capability).integer else 1
         most = max(1, min(width, 8, capability.vector_registers - 6 - taps))
 
         def cost(pixels: int) -> int:
@@ -61,9 +71,15 @@ class Depthwise:
         self, task: Task, capability: Capability, point: Point, constants: Mapping[str, Array]
     ) -> Sequence[Array]:
         """Weights (channels, 1, kh, kw) as [group][channel][tap of the group]; bias (channels,)."""
-        del point
-        chosen = arithmetic(task, capability)
         weight, bias = np.asarray(constants["weight"]), np.asarray(constants["bias"])
+        if _by_quads(point):
+            chosen = arithmetic(task, capability)
+            quads = quads_of(task, chosen)
+            assert quads, "BUG: a point of quads for a task without"
+            balanced = balanced_bias(weight, bias, chosen.offset)
+            packed_weight = pack_weights(weight, quads, knob(point, "rows"))
+            return [np.ascontiguousarray(packed_weight), pack_bias(balanced, quads)]
+        chosen = _arithmetic(task, capability)
         unit = taps_per_group(chosen)
         groups = tap_groups(task.attribute("kernel"), unit)
         packed = np.zeros((len(groups), len(weight), unit), weight.dtype)
@@ -77,6 +93,27 @@ class Depthwise:
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""
-        from budgetc_targets.kernels.depthwise_code import build
+        from budgetc_targets.kernels import depthwise_code, quads_code
 
-        return build(task, arithmetic(task, capability), point, name)
+        if _by_quads(point):
+            chosen = arithmetic(task, capability)
+            quads = quads_of(task, chosen)
+            assert quads, "BUG: a point of quads for a task without"
+            return quads_code.build(task, chosen, quads, point, name)
+        return depthwise_code.build(task, _arithmetic(task, capability), point, name)
+
+
+def _quad_space(task: Task, quads: Quads) -> list[Point]:
+    """How many blocks of a row share their interleaved columns; measured, more accumulators than these spill."""
+    rows, choices = (2, (1, 2)) if quads.pair else (1, (3, 2, 1, 4))
+    fitting = task.output.shape[3] // quads.repeat
+    return [point(pixels=p, rows=rows) for p in choices if p <= fitting]
+
+
+def _by_quads(chosen: Point) -> bool:
+    return "rows" in dict(chosen)
+
+
+def _arithmetic(task: Task, capability: Capability) -> Arithmetic:
+    """What a kernel of single taps computes with: few channels want a narrower vector."""
+    return narrowed(arithmetic(task, capability), task.output.shape[1])

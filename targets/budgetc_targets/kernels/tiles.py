@@ -20,6 +20,7 @@ class TileCost:
     per_vector: float = 1.0
     spare_registers: int = 2
     latency: int = 8  # accumulators needed to keep two pipes of four cycles busy
+    most: int = 20  # beyond it LLVM spills: up to twice slower where taps overlap, never faster
 
 
 COSTS = {
@@ -74,6 +75,8 @@ def rank_tiles(
     for vectors in _divisors(blocks):
         for pixels in range(1, min(width, 14) + 1):
             if pixels * vectors + vectors + cost.spare_registers > registers:
+                continue
+            if pixels * vectors > cost.most:
                 continue
             price = _row_cost(width, pixels, vectors, cost) * (blocks // vectors)
             ranked.append((price, pixels * vectors, point(pixels=pixels, vectors=vectors)))

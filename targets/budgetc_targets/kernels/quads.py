@@ -1,0 +1,110 @@
+"""Which depthwise tasks can be done by quads of rows over whole blocks of bytes, and how their numbers are packed.
+
+A block is as many bytes as a vector register holds, four accumulators' worth of channels. Four rows of a column are
+interleaved byte by byte inside each 128-bit lane, so that one dot product sums up to four taps. Accumulator k of a
+block then holds channels 16 l + 4 k + j (lane l of 128 bits, j < 4); weights and bias are packed in that order, and
+packing the results to bytes inside the lanes puts the channels back in theirs.
+
+Fewer channels than a block are no obstacle where a row is dense and its stride 1: neighbouring pixels lie side by
+side like channels, and the weights repeat.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from budgetc_targets.contract import Array
+from budgetc_targets.kernels.arithmetic import Arithmetic
+from budgetc_targets.task import Access, Task
+
+UNIT = 4
+"""Rows that one dot product sums."""
+
+
+@dataclass(frozen=True)
+class Quads:
+    """A depthwise task as rows of blocks.
+
+    Attributes:
+        block: bytes that are worked on together, four to a 32-bit lane.
+        repeat: pixels side by side in a block, 1 where the channels fill blocks of their own.
+        blocks: blocks of channels.
+        units: blocks along a row of the output, for one block of channels.
+        pair: whether four rows of the input can serve two rows of the output.
+    """
+
+    block: int
+    repeat: int
+    blocks: int
+    units: int
+    pair: bool
+
+    @property
+    def lanes(self) -> int:
+        """32-bit accumulators in a vector."""
+        return self.block // 4
+
+
+def quads_of(task: Task, arithmetic: Arithmetic) -> Quads | None:
+    """The task as rows of blocks, or None where it is not of that kind."""
+    x, y = task.inputs[0], task.output
+    kh, _ = task.attribute("kernel")
+    stride, dilation = task.attribute("stride"), task.attribute("dilation")
+    if arithmetic.name.startswith("maddwd") or arithmetic.name in ("float", "widening128"):
+        return None
+    if y.dtype != "uint8" or kh > UNIT or task.may_alias:
+        return None
+    block, channels, width = 4 * arithmetic.lanes, y.shape[1], y.shape[3]
+    pair = kh < UNIT and stride[0] == 1 and dilation[0] == 1 and y.shape[2] > 1
+    if channels % block == 0:
+        repeat, units = 1, width
+    elif block % channels == 0 and channels % 4 == 0 and stride[1] == 1:
+        repeat = block // channels
+        units = -(-width // repeat)
+        dense = x.strides[3] == y.strides[3] == channels
+        if width < repeat or not dense:
+            return None
+    else:
+        return None
+    if not all(_follows(a, channels, repeat) for a in task.operands):
+        return None
+    return Quads(block, repeat, max(1, channels // block), units, pair)
+
+
+def _follows(operand: Access, channels: int, repeat: int) -> bool:
+    """Whether an operand is one number, one for each channel, or laid out like the output."""
+    _, channel, _, column = operand.strides
+    if channel == 0:
+        return column == 0 or repeat == 1
+    if operand.dtype not in ("float32", "uint8", "int8") or channel != 1:
+        return False
+    return repeat == 1 or column == channels or (column == 0 and operand.dtype == "float32")
+
+
+def channel_order(lanes: int) -> npt.NDArray[np.intp]:
+    """Which channel of a block each lane of its four accumulators holds, as (4, lanes)."""
+    accumulator, lane = np.mgrid[0:4, 0:lanes]
+    order: npt.NDArray[np.intp] = 16 * (lane // 4) + 4 * accumulator + lane % 4
+    return order
+
+
+def pack_weights(weight: Array, quads: Quads, rows: int) -> Array:
+    """(channels, 1, kh, kw) as [block][output row][column][accumulator][lane][row of the input]."""
+    channels, _, kh, kw = weight.shape
+    taps = np.zeros((channels, rows, kw, UNIT), np.int8)
+    for r in range(rows):
+        taps[:, r, :, r : r + kh] = weight[:, 0].transpose(0, 2, 1)
+    return _blocks(taps, quads).transpose(0, 3, 4, 1, 2, 5)
+
+
+def pack_bias(bias: Array, quads: Quads) -> Array:
+    """(channels,) as [block][accumulator][lane]."""
+    return _blocks(bias, quads)
+
+
+def _blocks(per_channel: Array, quads: Quads) -> Array:
+    """(channels, ...) as (blocks, 4, lanes, ...), repeated where a block holds several pixels."""
+    repeated = np.concatenate([per_channel] * quads.repeat)
+    split = repeated.reshape(quads.blocks, quads.block, *per_channel.shape[1:])
+    return split[:, channel_order(quads.lanes)]
