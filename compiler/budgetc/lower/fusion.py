@@ -7,7 +7,7 @@ from budgetc_targets.expression import ACCUMULATOR, Expr, Ref, references, size,
 
 from budgetc.lower.graph import Graph, Operation
 
-KERNELS = ("convolution", "product", "pooling")
+KERNELS = ("convolution", "product", "pooling", "matmul", "normalisation")
 SWEEPS = ("map", "softmax", "reduction")
 MOST_OPERANDS = 8  # pointers beyond the registers of a call cost more than a saved sweep
 MOST_FUNCTIONS = 96  # an expression is a tree: what is read twice is written down twice

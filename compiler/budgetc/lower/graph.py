@@ -28,8 +28,9 @@ class Operation:
     """One step. `kind` is an ONNX operator until it is chosen to be one of the kinds below.
 
     * `map`: an elementwise expression over the inputs, which broadcast to the output as in numpy
-    * `convolution`, `product`, `pooling`, `softmax`, `reduction`: kernels; `expression` is what
-      follows, over the accumulator and the inputs behind the first `anchors`
+    * `convolution`, `product`, `matmul`, `normalisation`, `pooling`, `softmax`, `reduction`:
+      kernels; `expression` is what follows, over the accumulator and the inputs behind the first
+      `anchors`
     * `view`: the same elements under other strides (`attributes["view"]` names how)
     * `copy-into`: writes its inputs side by side into one output at `attributes["offsets"]`, the
       rest filled

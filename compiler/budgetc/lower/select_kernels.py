@@ -38,10 +38,12 @@ def _convolution(op: Operation, graph: Graph) -> Selected:
 
 
 def _product(op: Operation, graph: Graph) -> Selected:
-    """Gemm and MatMul by a constant matrix; the product of two activations is left to TVM."""
+    """Gemm and MatMul by a constant matrix, MatMul of two activations."""
     x, value = op.inputs[0], graph.values[op.inputs[0]]
-    if op.inputs[1] not in graph.constants or value.dtype != "float32":
+    if value.dtype != "float32":
         return None
+    if op.inputs[1] not in graph.constants:
+        return _activations(op, graph) if op.kind == "MatMul" else None
     weight = graph.constants[op.inputs[1]]
     if weight.ndim != 2 or len(value.shape) not in (2, 3, 4):
         return None
@@ -60,6 +62,30 @@ def _product(op: Operation, graph: Graph) -> Selected:
         bias = np.zeros(weight.shape[1], np.float32)
     attributes = {"weight": weight, "bias": bias, "proto": op.attributes["proto"]}
     return Operation("product", op.name, (x,), op.outputs, attributes, ACCUMULATOR, anchors=1)
+
+
+def _activations(op: Operation, graph: Graph) -> Selected:
+    """MatMul of two activations, batched or not; vectors are left to TVM."""
+    if any(not 2 <= len(graph.values[name].shape) <= 4 for name in op.inputs):
+        return None
+    return Operation("matmul", op.name, op.inputs, op.outputs, {}, ACCUMULATOR, anchors=2)
+
+
+def _layer_norm(op: Operation, graph: Graph) -> Selected:
+    """Over the last dimension, which is the usual one; others are left to TVM."""
+    value = graph.values[op.inputs[0]]
+    rank = len(value.shape)
+    last = op.attributes.get("axis", -1) % rank == rank - 1
+    if value.dtype != "float32" or rank > 4 or not last or len(op.outputs) > 1:
+        return None
+    expression = apply("mul", ACCUMULATOR, Ref(1))
+    if len(op.inputs) > 2 and op.inputs[2]:
+        expression = apply("fma", ACCUMULATOR, Ref(1), Ref(2))
+    inputs = tuple(name for name in op.inputs if name)
+    attributes = {"epsilon": float(op.attributes.get("epsilon", 1e-5))}
+    return Operation(
+        "normalisation", op.name, inputs, op.outputs, attributes, expression, anchors=1
+    )
 
 
 def _pooling(op: Operation, graph: Graph) -> Selected:
@@ -127,6 +153,7 @@ SELECTORS: Mapping[str, Callable[[Operation, Graph], Selected]] = {
     "Conv": _convolution,
     "Gemm": _product,
     "MatMul": _product,
+    "LayerNormalization": _layer_norm,
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), _pooling),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
     **dict.fromkeys(REDUCTIONS, _reduction),

@@ -1,6 +1,8 @@
-"""How convolutions and poolings would like their inputs, passed back to whoever computes these."""
+"""How convolutions, poolings and reshapes would like their inputs, passed back to whoever computes these."""
 
-from budgetc.lower.graph import Graph
+from collections.abc import Mapping
+
+from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.placement import Want, channels_last
 from budgetc.lower.windows import window_of
 
@@ -8,9 +10,15 @@ from budgetc.lower.windows import window_of
 def wants_of(graph: Graph) -> dict[str, Want]:
     """The wish for each value that has one; a wish goes through transposes to the value behind."""
     wants: dict[str, Want] = {}
+    producers = graph.producers()
     for op in reversed(graph.operations):
         if op.kind == "view" and op.attributes["view"] == "transpose" and op.output in wants:
             wants.setdefault(op.inputs[0], _turned(wants[op.output], op.attributes["perm"]))
+        elif op.kind == "view" and op.attributes["view"] == "reshape":
+            behind = producers.get(op.inputs[0])
+            if behind and behind.kind == "view" and _maker(behind, producers) == "matmul":
+                rank = len(graph.values[op.inputs[0]].shape)  # a reshape of dense memory is no copy
+                wants.setdefault(op.inputs[0], Want(tuple(range(rank)), ((0, 0),) * rank))
         elif op.kind == "pooling":
             shape = graph.values[op.inputs[0]].shape
             natural = Want(channels_last(len(shape)), tuple((0, 0) for _ in shape))
@@ -24,6 +32,16 @@ def wants_of(graph: Graph) -> dict[str, Want]:
             known = wants.get(op.inputs[0])
             wants[op.inputs[0]] = want.joined(known) if known else want
     return wants
+
+
+def _maker(op: Operation, producers: Mapping[str, Operation]) -> str:
+    """The kind of the operation behind transposes."""
+    while op.kind == "view" and op.attributes["view"] == "transpose":
+        source = producers.get(op.inputs[0])
+        if source is None:
+            return ""
+        op = source
+    return op.kind
 
 
 def _turned(want: Want, perm: tuple[int, ...]) -> Want:

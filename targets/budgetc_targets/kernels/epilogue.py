@@ -56,7 +56,7 @@ class Epilogue:
                 return accumulator
             return self.fetch(i, index, lanes)
 
-        value = evaluate(self._task.expression, operand, lanes)
+        value = evaluate(self._task.expression, operand, lanes, self._writer.hold)
         output = self._task.output
         value = narrow(value, output.dtype, lanes)
         at = offset(output, index)

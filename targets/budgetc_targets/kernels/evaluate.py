@@ -1,11 +1,14 @@
 """Turn an expression into vector code over the lanes of one step of a kernel."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from tvm import tirx
 
 from budgetc_targets.expression import Apply, Const, Expr, Ref
+from budgetc_targets.kernels import functions
+from budgetc_targets.kernels.functions import Hold
 from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal
 
 INTEGERS = {"uint8", "int8", "int16", "uint16", "int32", "bool"}
@@ -75,14 +78,6 @@ def _apart_from_load(lanes: int, a: Value) -> Value:
     return _fma(lanes, a, literal(1.0, "float32", lanes), literal(0.0, "float32", lanes))
 
 
-def _erf(lanes: int, a: Value) -> Value:
-    # TVM has no vector erf, and the usual polynomial is not accurate to 1e-6: lanes call libm.
-    if lanes == 1:
-        return tirx.erf(a)
-    parts = [tirx.erf(tirx.Shuffle([a], [lane])) for lane in range(lanes)]
-    return tirx.Shuffle(parts, list(range(lanes)))
-
-
 def _binary(build: Callable[[Value, Value], Value]) -> Callable[..., Value]:
     return lambda _lanes, a, b: build(a, b)
 
@@ -101,12 +96,9 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
     "max": _binary(tirx.Max),
     "fma": _fma,
     "pow": lambda _lanes, a, b: tirx.pow(a, b),
-    "exp": _float_unary("exp"),
     "log": _float_unary("log"),
     "sqrt": _float_unary("sqrt"),
     "rsqrt": lambda lanes, a: tirx.Div(literal(1.0, "float32", lanes), tirx.sqrt(a)),
-    "tanh": _float_unary("tanh"),
-    "erf": _erf,
     "sin": _float_unary("sin"),
     "cos": _float_unary("cos"),
     "floor": _float_unary("floor"),
@@ -123,12 +115,24 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
 }
 
 
-def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int) -> Value:
-    """Code for an expression, equal subtrees built once.
+_FUNCTIONS: dict[str, Callable[[Value, int, Hold], Value]] = {
+    "exp": functions.exp,
+    "tanh": functions.tanh,
+    "erf": functions.erf,
+}
 
-    `operand(i)` gives operand i in its register type.
+
+def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int, hold: Hold) -> Value:
+    """Code for an expression, equal subtrees computed once.
+
+    Args:
+        expression: what to compute.
+        operand: gives operand i in its register type.
+        lanes: of every operand and of the result.
+        hold: keeps a value that is read more than once (`Writer.hold`).
     """
     built: dict[Expr, Any] = {}
+    readers = _readers(expression)
 
     def build(node: Expr) -> Value:
         if node not in built:
@@ -141,7 +145,29 @@ def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int) -> V
                 arguments = [build(a) for a in node.args]
                 if node.fn == "round_int" and isinstance(node.args[0], Ref):
                     arguments = [_apart_from_load(lanes, *arguments)]
-                built[node] = _BUILDERS[node.fn](lanes, *arguments)
+                if node.fn in _FUNCTIONS:
+                    value = _FUNCTIONS[node.fn](arguments[0], lanes, hold)
+                else:
+                    value = _BUILDERS[node.fn](lanes, *arguments)
+                built[node] = hold(value) if readers[node] > 1 else value
         return built[node]
 
     return build(expression)
+
+
+def _readers(expression: Expr) -> Counter[Expr]:
+    """How many times each subtree is read, equal ones counted together."""
+    counts: Counter[Expr] = Counter([expression])
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Apply):
+            waiting += [a for a in dict.fromkeys(node.args) if a not in counts]
+            counts.update(a for a in node.args)
+            if node.fn in _READ_TWICE:
+                counts.update(node.args)
+    return counts
+
+
+_READ_TWICE = {"abs", "mod"}
+"""Functions whose code reads an operand more than once."""

@@ -6,6 +6,8 @@ from budgetc_targets.contract import Family
 from budgetc_targets.kernels.convolution import Convolution
 from budgetc_targets.kernels.depthwise import Depthwise
 from budgetc_targets.kernels.elementwise import Elementwise
+from budgetc_targets.kernels.matmul import MatMul
+from budgetc_targets.kernels.normalisation import Normalisation
 from budgetc_targets.kernels.pooling import Pooling
 from budgetc_targets.kernels.reduction import Reduction
 from budgetc_targets.kernels.softmax import Softmax
@@ -13,4 +15,13 @@ from budgetc_targets.kernels.softmax import Softmax
 
 def cpu_families() -> Sequence[Family]:
     """One of each."""
-    return (Depthwise(), Convolution(), Pooling(), Elementwise(), Softmax(), Reduction())
+    return (
+        Depthwise(),
+        Convolution(),
+        MatMul(),
+        Pooling(),
+        Normalisation(),
+        Elementwise(),
+        Softmax(),
+        Reduction(),
+    )

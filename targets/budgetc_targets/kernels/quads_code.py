@@ -85,8 +85,8 @@ class _Builder:
         for p in range(self.pixels):
             for tap in range(self.kw):
                 users.setdefault(p * step + tap * dw * x.strides[3], []).append((p, tap))
-        for number, at in enumerate(sorted(users)):
-            quads = self._interleaved(origin, at, number)
+        for at in sorted(users):
+            quads = self._interleaved(origin, at)
             for p, tap in users[at]:
                 self._accumulate(b, quads, p, tap)
         for r in range(self.rows):
@@ -96,7 +96,7 @@ class _Builder:
     def _place(self, tile: int, k: int) -> int:
         return (tile * UNIT + k) * self.lanes
 
-    def _interleaved(self, origin: Value, at: int, number: int) -> list[Value]:
+    def _interleaved(self, origin: Value, at: int) -> list[Value]:
         """A column of four rows of a block, as the activations of the four accumulators."""
         x, size = self.task.inputs[0], self.block
         dh = self.task.attribute("dilation")[0]
@@ -105,18 +105,18 @@ class _Builder:
         for r in range(UNIT):
             # A row beyond the taps meets weights of zero: any row that may be read will do.
             index = origin + (min(r, used - 1) * dh * x.strides[2] + at)
-            rows.append(self.writer.let(f"r{number}_{r}", self.writer.load(self.x, index, size)))
+            rows.append(self.writer.load(self.x, index, size))
+        rows = [self.writer.hold(row) for row in rows]
         low, high = [], []
         for first in (0, 2):
             pair = rows[first : first + 2]
             low.append(tirx.Shuffle(pair, _unpack(size, 1, upper=False)))
             high.append(tirx.Shuffle(pair, _unpack(size, 1, upper=True)))
         quads: list[Value] = []
-        for half, pair in (("l", low), ("h", high)):
-            both = [self.writer.let(f"{half}{number}_{i}", v) for i, v in enumerate(pair)]
+        for pair in (low, high):
+            both = [self.writer.hold(v) for v in pair]
             for upper in (False, True):
-                quad = tirx.Shuffle(both, _unpack(size, 2, upper=upper))
-                quads.append(self.writer.let(f"q{number}_{len(quads)}_{half}", quad))
+                quads.append(self.writer.hold(tirx.Shuffle(both, _unpack(size, 2, upper=upper))))
         return quads
 
     def _accumulate(self, b: Value, quads: list[Value], pixel: int, tap: int) -> None:
@@ -136,7 +136,12 @@ class _Builder:
         for k in range(UNIT):
             accumulator = self.writer.load(self.acc, self._place(tile, k), self.lanes)
             values.append(
-                evaluate(self.expression, self._operand(accumulator, index, k), self.lanes)
+                evaluate(
+                    self.expression,
+                    self._operand(accumulator, index, k),
+                    self.lanes,
+                    self.writer.hold,
+                )
             )
         at = offset(self.task.output, index)
         self.writer.store(self.output, at, self._bytes(values), self.block)

@@ -73,7 +73,9 @@ class _Body:
                     nest(position, remaining[1:])
                 return
             here = _values(inner)
-            value = evaluate(task.expression, lambda k: self._epilogue.fetch(k, here, lanes), lanes)
+            value = evaluate(
+                task.expression, lambda k: self._epilogue.fetch(k, here, lanes), lanes, w.hold
+            )
             w.store(state, 0, _COMBINE[mode](w.load(state, 0, lanes), value), lanes)
 
         nest(index, [d for d in axes if full[d] > 1])

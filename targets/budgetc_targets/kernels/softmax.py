@@ -21,7 +21,7 @@ class Softmax(SinglePoint):
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code."""
-        del capability, point
+        del point
         from budgetc_targets.kernels.softmax_code import build
 
-        return build(task, name)
+        return build(task, capability.channel_block, name)

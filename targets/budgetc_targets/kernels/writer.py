@@ -5,7 +5,7 @@ No schedule is involved and no packed call: parameters are pointers from the sta
 keeps in registers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,6 +70,7 @@ class Writer:
         self._parameters: list[Value] = []
         self._declarations: list[Value] = []
         self._blocks: list[list[Value]] = [[]]
+        self._held = 0
 
     def pointer(self, name: str, dtype: str, extent: int) -> Value:
         """A pointer parameter to `extent` elements, as a flat buffer."""
@@ -122,6 +123,28 @@ class Writer:
         variable = tirx.Var(name, value.dtype if hasattr(value, "dtype") else value.ty)
         self._emit(tirx.Bind(variable, value))
         return variable
+
+    def hold(self, value: Value) -> Value:
+        """A value that is read more than once.
+
+        It goes through a local buffer, which LLVM makes a register of: a name bound to it would be put back in
+        place for every reader, and IR be walked as a tree of two to the depth (docs/tvm.md).
+        """
+        dtype, _, lanes = str(value.dtype if hasattr(value, "dtype") else value.ty).partition("x")
+        self._held += 1
+        buffer = self.local(f"held{self._held}", dtype, int(lanes or 1))
+        self.store(buffer, 0, value, int(lanes or 1))
+        return self.load(buffer, 0, int(lanes or 1))
+
+    def across(self, value: Value, lanes: int, combine: Callable[[Value, Value], Value]) -> Value:
+        """All lanes of a vector, a power of two of them, combined into a scalar, half by half."""
+        while lanes > 1:
+            lanes //= 2
+            whole = self.hold(value)
+            halves = (list(range(lanes)), list(range(lanes, 2 * lanes)))
+            low, high = (tirx.Shuffle([whole], half) for half in halves)
+            value = combine(low, high)
+        return value
 
     def load(self, buffer: Value, index: Index, lanes: int = 1) -> Value:
         """Consecutive elements as a vector."""

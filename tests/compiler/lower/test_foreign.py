@@ -90,19 +90,6 @@ def test_an_index_out_of_bounds_reads_no_foreign_memory(build_library, make_mode
     np.testing.assert_array_equal(found[0], table[nearest])
 
 
-def test_attention(check_float, weights):
-    text = """g (float[2,5,8] x) => (float[2,5,8] y)
-        <int64[4] s = {2,5,2,4}, int64[3] back = {2,5,8}, float scale = {0.5}>
-    { q = MatMul(x, wq)  k = MatMul(x, wk)  v = MatMul(x, wv)
-      q4 = Reshape(q, s)  k4 = Reshape(k, s)  v4 = Reshape(v, s)
-      qt = Transpose<perm=[0,2,1,3]>(q4)  kt = Transpose<perm=[0,2,3,1]>(k4)  vt = Transpose<perm=[0,2,1,3]>(v4)
-      a = MatMul(qt, kt)  b = Mul(a, scale)  p = Softmax(b)  o = MatMul(p, vt)
-      t = Transpose<perm=[0,2,1,3]>(o)  y = Reshape(t, back) }"""
-    check_float(
-        text, terms=64, wq=weights(8, 8), wk=weights(8, 8, seed=1), wv=weights(8, 8, seed=2)
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "opset", "words"),
     [
@@ -143,7 +130,7 @@ def test_two_nodes_share_no_names(make_graph, host):
 
 def test_one_value_as_several_inputs(check_float):
     library = check_float(
-        "g (float[2,3,3] x) => (float[2,3,3] y, float[2,3,3] z) { y = MatMul(x, x)  z = Where(m, x, x) }",
+        'g (float[2,3,3] x) => (float[2,3,3] y, float[2,3,3] z) { y = Einsum<equation="bij,bjk->bik">(x, x)  z = Where(m, x, x) }',
         terms=3,
         m=np.array(True),
     )

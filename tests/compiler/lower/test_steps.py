@@ -107,13 +107,13 @@ def test_rows_without_a_gap_become_one(walked, weights):
     assert task.output.shape == (1, 5, 1, 6)
 
 
-def test_a_depthwise_convolution_of_few_channels_falls_back(walked, weights):
-    text = "g (float[1,{n},6,6] x) => (float[1,{n},4,4] y) {{ y = Conv<group={n}>(x, w) }}"
+def test_a_filter_multiplier_is_the_general_convolution(walked, weights):
+    text = "g (float[1,32,6,6] x) => (float[1,{n},4,4] y) {{ y = Conv<group=32>(x, w) }}"
     kinds = {}
-    for channels in (2, 32):
-        steps = walked(text.format(n=channels), w=weights(channels, 1, 3, 3))
-        kinds[channels] = next(s.task.kind for s in steps.steps if s.label.startswith("Conv"))
-    assert kinds == {2: "convolution", 32: "depthwise"}
+    for filters in (32, 64):
+        steps = walked(text.format(n=filters), w=weights(filters, 1, 3, 3))
+        kinds[filters] = next(s.task.kind for s in steps.steps if s.label.startswith("Conv"))
+    assert kinds == {32: "depthwise", 64: "convolution"}
 
 
 @pytest.mark.parametrize(("threads", "parallel"), [(1, False), (2, True)])

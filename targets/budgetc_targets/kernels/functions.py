@@ -1,0 +1,96 @@
+"""Elementary functions of f32 vectors without a call per lane: exp, erf and tanh, in multiplications and additions.
+
+LLVM turns a vector `exp` into a call of libm for every lane, twenty times slower than this. Coefficients are
+minimax fits (Lawson's iteration, in f64); what is said of errors is of real arithmetic, roundings add an ulp or two.
+
+    exp(x)   = 2^n * (1 + r + r^2 P(r)),  n = rint(x / ln 2),  r = x - n ln 2     P of degree 4: 3.1e-9 of the result
+    erf(x)   = x P(x^2) / Q(x^2) up to 3.95, where it rounds to 1                 degrees 5, 5: 2.1e-8
+    tanh(x)  = x + x^3 P(x^2) for |x| < 0.625                                     degree 3: 1.2e-7 of the cubic part
+             = sign(x) (1 - 2 / (exp(2 |x|) + 1)) beyond
+
+Source of the reduction: Cody and Waite 1980, chapters 6 and 13.
+"""
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+
+from budgetc_targets.kernels.writer import Value, intrinsic, literal, reinterpret
+
+_EXP = (0.49999994, 0.16666521, 0.041668389, 0.0083687175, 0.0013814596)
+_ERF_ABOVE = (1.1283791, 0.19155142, 0.052875586, 0.0038082050, 0.00028468799, 2.0258915e-06)
+_ERF_BELOW = (1.0, 0.50309068, 0.11456008, 0.015055181, 0.0011707349, 3.7831642e-05)
+_ERF_END = 3.95  # erf is 1 within half an ulp of it
+_TANH_END = 0.625
+_TANH = (-0.33332375, 0.13308713, -0.051971599, 0.01522688)
+
+_LOG2_E = 1.44269504
+_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # n times the first is exact
+_EXP_LOWEST, _EXP_HIGHEST = -104.0, 89.0  # beyond, the result is 0 or infinity all the same
+
+
+Hold = Callable[[Value], Value]
+"""Keeps a value that is read more than once: `Writer.hold`."""
+
+
+def exp(x: Value, lanes: int, hold: Hold) -> Value:
+    """e^x. Overflows to infinity and underflows gradually to 0, as IEEE 754 asks."""
+    x = hold(tirx.Max(tirx.Min(x, _real(_EXP_HIGHEST, lanes)), _real(_EXP_LOWEST, lanes)))
+    n = hold(intrinsic("llvm.rint", "float32", lanes, x * _real(_LOG2_E, lanes)))
+    r = _fma(n, _real(-_LN2_HIGH, lanes), x, lanes)
+    r = hold(_fma(n, _real(-_LN2_LOW, lanes), r, lanes))
+    power = _fma(_polynomial(_EXP, r, lanes), r * r, r + _real(1.0, lanes), lanes)
+    # 2^n in two factors, each of them a normal number
+    whole = hold(intrinsic("llvm.lrint", "int32", lanes, n))
+    half = hold(tirx.shift_right(whole, literal(1, "int32", lanes)))
+    return power * _power_of_two(half, lanes) * _power_of_two(whole - half, lanes)
+
+
+def erf(x: Value, lanes: int, hold: Hold) -> Value:
+    """The Gauss error function."""
+    x = hold(x)
+    square = hold(x * x)
+    above = x * _polynomial(_ERF_ABOVE, square, lanes)
+    ratio = tirx.Div(above, _polynomial(_ERF_BELOW, square, lanes))
+    inside = tirx.LT(_absolute(x, lanes), _real(_ERF_END, lanes))
+    return tirx.Select(inside, ratio, _with_sign(_real(1.0, lanes), x, lanes))
+
+
+def tanh(x: Value, lanes: int, hold: Hold) -> Value:
+    """The hyperbolic tangent."""
+    x = hold(x)
+    size, square = hold(_absolute(x, lanes)), hold(x * x)
+    small = x * _fma(_polynomial(_TANH, square, lanes), square, _real(1.0, lanes), lanes)
+    one, two = _real(1.0, lanes), _real(2.0, lanes)
+    large = one - tirx.Div(two, exp(size + size, lanes, hold) + one)
+    inside = tirx.LT(size, _real(_TANH_END, lanes))
+    return tirx.Select(inside, small, _with_sign(large, x, lanes))
+
+
+def _real(value: float, lanes: int) -> Value:
+    return literal(value, "float32", lanes)
+
+
+def _fma(a: Value, b: Value, c: Value, lanes: int) -> Value:
+    return intrinsic("llvm.fmuladd", "float32", lanes, a, b, c)
+
+
+def _polynomial(coefficients: Sequence[float], x: Value, lanes: int) -> Value:
+    """Horner's rule, the constant term first."""
+    total = _real(coefficients[-1], lanes)
+    for coefficient in reversed(coefficients[:-1]):
+        total = _fma(total, x, _real(coefficient, lanes), lanes)
+    return total
+
+
+def _power_of_two(exponent: Value, lanes: int) -> Value:
+    biased = exponent + literal(127, "int32", lanes)
+    return reinterpret(tirx.shift_left(biased, literal(23, "int32", lanes)), "float32", lanes)
+
+
+def _absolute(x: Value, lanes: int) -> Value:
+    return intrinsic("llvm.fabs", "float32", lanes, x)
+
+
+def _with_sign(size: Value, of: Value, lanes: int) -> Value:
+    return intrinsic("llvm.copysign", "float32", lanes, size, of)
