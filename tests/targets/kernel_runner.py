@@ -218,7 +218,7 @@ TASKS: dict[int, int] = {}
 
 @contextmanager
 def emulated_vnni() -> Iterator[None]:
-    """The 512-bit dot product as two exact ones of AVX2, so that any machine runs everything around it."""
+    """VNNI's dot products as exact ones of AVX2, so that any machine runs everything around them."""
     from budgetc_targets.kernels import dot, quads_code
     from tvm import tirx
 
@@ -230,12 +230,14 @@ def emulated_vnni() -> Iterator[None]:
             halves.append(dot.DOTS["maddwd256"](*parts))
         return tirx.Shuffle(halves, list(range(16)))
 
-    real, packs = dot.DOTS["vpdpbusd512"], quads_code.PACKS.pop(16)
-    dot.DOTS["vpdpbusd512"] = accumulate
+    real, packs = dict(dot.DOTS), quads_code.PACKS.pop(16)
+    narrow = {"vpdpbusd256": real["maddwd256"], "vpdpbusd128": real["maddwd128"]}
+    dot.DOTS.update({"vpdpbusd512": accumulate, **narrow})
     try:
         yield
     finally:
-        dot.DOTS["vpdpbusd512"], quads_code.PACKS[16] = real, packs
+        dot.DOTS.update(real)
+        quads_code.PACKS[16] = packs
 
 
 def _zig(*arguments: str | Path) -> None:

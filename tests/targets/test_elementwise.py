@@ -93,6 +93,25 @@ def _copies() -> list[Job]:
     return jobs
 
 
+def _interleaved() -> list[Job]:
+    """Planes to pixels and channel shuffles: short innermost dimensions that operands do not lie along."""
+    jobs = []
+    for turns in (2, 3, 4, 8, 9):
+        for long in (1, 5, 32, 70):
+            planes = dense("float32", (2, turns, long))
+            pixels = _strided("float32", (2, turns, long), 0, 2, 1)
+            name = f"{turns} planes of {long}"
+            jobs.append(_job(f"{name} to pixels", Ref(0), pixels, planes))
+            jobs.append(_job(f"{name}, sse", Ref(0), pixels, planes, sse=True))
+            bytes_ = Access("uint8", planes.shape, planes.strides)
+            shuffled = Access("uint8", pixels.shape, pixels.strides)
+            jobs.append(_job(f"{name} of bytes", Ref(0), shuffled, bytes_))
+            side = Access("float32", planes.shape, (0, 1, 0))
+            jobs.append(_job(f"{name} and a side", ADD, pixels, planes, side))
+            jobs.append(_job(f"{name}, shared", Ref(0), pixels, planes, parallel=True))
+    return jobs
+
+
 def _sums() -> list[Job]:
     jobs = []
     shape = (2, 3, 5, 11)
@@ -127,7 +146,7 @@ def _sums() -> list[Job]:
     return jobs
 
 
-JOBS = [*_copies(), *_sums()]
+JOBS = [*_copies(), *_interleaved(), *_sums()]
 
 
 @pytest.fixture(scope="module")

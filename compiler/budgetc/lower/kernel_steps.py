@@ -37,6 +37,8 @@ def convolution(op: Operation, steps: Steps) -> None:
     kinds = ["convolution"]
     if groups > 1 and groups == x.shape[1] == weight.shape[0]:
         kinds.insert(0, "depthwise")
+    if weight.shape[0] == 1:
+        kinds.insert(0, "single-filter")
     constants = {"weight": weight, "bias": op.attributes["bias"]}
     argument = Argument.at(x, offset)
     _kernel(op, steps, kinds, source, argument, attributes, constants=constants, macs=macs)

@@ -54,7 +54,15 @@ def copy_into(op: Operation, steps: Steps) -> None:
 def renamed(op: Operation, steps: Steps) -> None:
     """A view: no step at all, unless memory has gaps where the view has none."""
     shape = steps.graph.values[op.output].shape
-    seen = view(steps.placed[op.inputs[0]], shape, op.attributes)
+    given = steps.placed[op.inputs[0]]
+    seen = view(given, shape, op.attributes)
+    if seen is None and op.attributes["view"] == "reshape":
+        # One copy, straight into the order in which the result is read, seen with the shape that it had.
+        final = steps.allocate(op.output)
+        before = view(final, given.shape, op.attributes)
+        if before is not None:
+            steps.emit_map(f"copy {op.inputs[0]}", Ref(0), [given], before)
+            return
     if seen is None:
         seen = view(steps.dense(op.inputs[0]), shape, op.attributes)
     assert seen is not None, f"BUG: {op.label} is no view of dense memory"

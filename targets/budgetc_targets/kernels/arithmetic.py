@@ -46,7 +46,7 @@ def arithmetic(task: Task, capability: Capability) -> Arithmetic:
 
 _NARROWER = {
     "vpdpbusd512": "vpdpbusd256",
-    "vpdpbusd256": "maddwd128",
+    "vpdpbusd256": "vpdpbusd128",
     "maddubs256": "maddwd128",
     "maddwd256": "maddwd128",
 }
@@ -56,14 +56,27 @@ _NARROWER = {
 def narrowed(chosen: Arithmetic, channels: int) -> Arithmetic:
     """The arithmetic with no more lanes than there are channels, as far as the machine has it."""
     while chosen.lanes > channels:
-        if chosen.name == "float" and chosen.lanes > 1:
-            chosen = Arithmetic("float", chosen.lanes // 2)
-        elif chosen.name in _NARROWER:
-            name = _NARROWER[chosen.name]
-            chosen = Arithmetic(name, int(name[-3:]) // 32, _OFFSETS.get(name, 0))
-        else:
+        half = _halved(chosen)
+        if half is None:
             break
+        chosen = half
     return chosen
+
+
+def fitted(chosen: Arithmetic, filters: int) -> Arithmetic:
+    """The arithmetic with no more lanes than the filters need: a vector half empty costs as much as a full one."""
+    half = _halved(chosen)
+    while half and half.lanes >= max(filters, 4) and half.name[:4] == chosen.name[:4]:
+        chosen, half = half, _halved(half)
+    return chosen
+
+
+def _halved(chosen: Arithmetic) -> Arithmetic | None:
+    """Half as many lanes, where the machine has them."""
+    if chosen.name == "float":
+        return Arithmetic("float", chosen.lanes // 2) if chosen.lanes > 1 else None
+    name = _NARROWER.get(chosen.name)
+    return Arithmetic(name, int(name[-3:]) // 32, _OFFSETS.get(name, 0)) if name else None
 
 
 def balanced_bias(weight: Array, bias: Array, offset: int) -> Array:

@@ -19,7 +19,7 @@ import numpy as np
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Point
-from budgetc_targets.kernels.arithmetic import arithmetic, balanced_bias
+from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, fitted
 from budgetc_targets.kernels.convolution_shape import shape_of
 from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles
 from budgetc_targets.task import Task
@@ -43,7 +43,7 @@ class Convolution:
 
     def space(self, task: Task, capability: Capability) -> Sequence[Point]:
         """Register tiles, ranked by the issue-slot model."""
-        shape, chosen = shape_of(task), arithmetic(task, capability)
+        shape, chosen = shape_of(task), _arithmetic(task, capability)
         blocks = -(-shape.filters // chosen.lanes)
         cost = COSTS[chosen.name.rstrip("0123456789")]
         return rank_tiles(shape.width, blocks, capability.vector_registers, cost)
@@ -54,7 +54,7 @@ class Convolution:
         """Weights (filters, channels, kh, kw) in reading order, bias (filters,) in whole vectors."""
         shape, chosen, vectors = (
             shape_of(task),
-            arithmetic(task, capability),
+            _arithmetic(task, capability),
             knob(point, "vectors"),
         )
         weight, bias = np.asarray(constants["weight"]), np.asarray(constants["bias"])
@@ -80,4 +80,8 @@ class Convolution:
         """The kernel's code at one point of the space."""
         from budgetc_targets.kernels.convolution_code import build
 
-        return build(task, shape_of(task), arithmetic(task, capability), point, name)
+        return build(task, shape_of(task), _arithmetic(task, capability), point, name)
+
+
+def _arithmetic(task: Task, capability: Capability) -> Arithmetic:
+    return fitted(arithmetic(task, capability), shape_of(task).filters)

@@ -74,6 +74,7 @@ _PMADDWD = {8: "llvm.x86.avx2.pmadd.wd", 4: "llvm.x86.sse2.pmadd.wd"}
 DOTS: dict[str, Accumulate] = {
     "vpdpbusd512": _vpdpbusd(512),
     "vpdpbusd256": _vpdpbusd(256),
+    "vpdpbusd128": _vpdpbusd(128),
     "maddubs256": _maddubs,
     "maddwd256": _maddwd(_PMADDWD[8], 8),
     "maddwd128": _maddwd(_PMADDWD[4], 4),

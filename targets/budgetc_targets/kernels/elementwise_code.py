@@ -1,12 +1,15 @@
 """The code of elementwise kernels: loops in the output's memory order, the innermost vectorised.
 
-An operand that strides along the innermost dimension is gathered lane by lane.
+Where the innermost dimension is short and operands lie along the one before it, as from planes to pixels or in a
+channel shuffle, vectors go along that one and are interleaved. Any other operand that strides along the innermost
+dimension is gathered lane by lane.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from tvm import tirx
 
 from budgetc_targets.contract import Kernel
 from budgetc_targets.expression import Ref
@@ -15,6 +18,9 @@ from budgetc_targets.kernels.jobs import nested, spread
 from budgetc_targets.kernels.strides import collapse
 from budgetc_targets.kernels.writer import Value, Writer, integer
 from budgetc_targets.task import Task
+
+MOST_TURNS = 8
+"""Vectors to interleave at most: they are all in registers together."""
 
 
 def build(task: Task, vector_bytes: int, name: str) -> Kernel:
@@ -25,24 +31,34 @@ def build(task: Task, vector_bytes: int, name: str) -> Kernel:
     size = np.dtype(output.dtype).itemsize if copies else 4
     lanes = max(1, vector_bytes // size) if output.strides[-1] == 1 else 1
     writer = Writer(name, may_alias=task.may_alias)
-    epilogue = Epilogue(writer, flat, len(output.shape) - 1)
+    depth = 2 if _interleaves(flat) else 1
+    axis = len(output.shape) - depth
+    epilogue = Epilogue(writer, flat, axis)
 
-    def step(index: Sequence[Value], at: Value | int, count: int) -> None:
-        whole = [*index, integer(at) if isinstance(at, int) else at]
-        if copies:
-            epilogue.copy(whole, count)
-        else:
-            epilogue.store_value(None, whole, count)
+    def value(index: Sequence[Value], count: int) -> Value:
+        return epilogue.copied(index, count) if copies else epilogue.value(None, index, count)
+
+    def step(index: Sequence[Value], at: Value, count: int) -> None:
+        if depth == 1:
+            epilogue.write(value([*index, at], count), [*index, at], count)
+            return
+        turns = output.shape[-1]
+        taken = [writer.hold(value([*index, at, integer(turn)], count)) for turn in range(turns)]
+        order = [lane % turns * count + lane // turns for lane in range(turns * count)]
+        for piece in range(turns):
+            mixed = tirx.Shuffle(taken, order[piece * count : (piece + 1) * count])
+            # An index beyond the dimension: its elements lie behind each other.
+            epilogue.write(mixed, [*index, at, integer(piece * count)], count)
 
     def inner(*index: Value) -> None:
-        whole, rest = divmod(output.shape[-1], lanes)
+        whole, rest = divmod(output.shape[axis], lanes)
         if whole:
             with writer.loop("v", whole) as v:
                 step(index, v * lanes, lanes)
         for first, part in powers(rest):
-            step(index, whole * lanes + first, part)
+            step(index, integer(whole * lanes + first), part)
 
-    outer = output.shape[:-1]
+    outer = output.shape[:axis]
     if not (task.parallel and outer):
         return spread(writer, outer, inner, parallel=False)
 
@@ -50,3 +66,13 @@ def build(task: Task, vector_bytes: int, name: str) -> Kernel:
         nested(writer, outer[1:], lambda *index: inner(first, *index))
 
     return spread(writer, outer[:1], slab, parallel=True)
+
+
+def _interleaves(task: Task) -> bool:
+    """Whether elements that lie side by side come from a few vectors in turns."""
+    shape, strides = task.output.shape, task.output.strides
+    if len(shape) < 2 or not 2 <= shape[-1] <= MOST_TURNS or strides[-1] != 1:
+        return False
+    along = all(a.strides[-2] in (0, 1) for a in task.operands)
+    gathered = any(a.strides[-1] not in (0, 1) for a in task.operands)
+    return strides[-2] == shape[-1] and along and gathered and not task.may_alias

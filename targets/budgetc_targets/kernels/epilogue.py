@@ -50,6 +50,10 @@ class Epilogue:
 
     def store_value(self, accumulator: Value | None, index: Sequence[Value], lanes: int) -> None:
         """Apply the expression to a value in registers and store it."""
+        self.write(self.value(accumulator, index, lanes), index, lanes)
+
+    def value(self, accumulator: Value | None, index: Sequence[Value], lanes: int) -> Value:
+        """The expression of a value in registers, in the output's type."""
 
         def operand(i: int) -> Value:
             if i == ACCUMULATOR.index:
@@ -57,14 +61,14 @@ class Epilogue:
             return self.fetch(i, index, lanes)
 
         value = evaluate(self._task.expression, operand, lanes, self._writer.hold)
-        output = self._task.output
-        value = narrow(value, output.dtype, lanes)
-        at = offset(output, index)
-        self._writer.store(self._output, at, value, lanes)
+        return narrow(value, self._task.output.dtype, lanes)
 
-    def copy(self, index: Sequence[Value], lanes: int) -> None:
-        """Operand 0 to the output as it is, without widening."""
-        value = self._raw(0, index, lanes)
+    def copied(self, index: Sequence[Value], lanes: int) -> Value:
+        """Operand 0 as it is, without widening."""
+        return self._raw(0, index, lanes)
+
+    def write(self, value: Value, index: Sequence[Value], lanes: int) -> None:
+        """Store a vector of the output's type at consecutive elements from `index` on."""
         self._writer.store(self._output, offset(self._task.output, index), value, lanes)
 
     def fetch(self, i: int, index: Sequence[Value], lanes: int) -> Value:

@@ -10,6 +10,7 @@ from budgetc_targets.kernels.matmul import MatMul
 from budgetc_targets.kernels.normalisation import Normalisation
 from budgetc_targets.kernels.pooling import Pooling
 from budgetc_targets.kernels.reduction import Reduction
+from budgetc_targets.kernels.single_filter import SingleFilter
 from budgetc_targets.kernels.softmax import Softmax
 
 
@@ -17,6 +18,7 @@ def cpu_families() -> Sequence[Family]:
     """One of each."""
     return (
         Depthwise(),
+        SingleFilter(),
         Convolution(),
         MatMul(),
         Pooling(),

@@ -101,12 +101,10 @@ class _Builder:
         x, size = self.task.inputs[0], self.block
         dh = self.task.attribute("dilation")[0]
         used = self.kh + self.rows - 1
-        rows = []
-        for r in range(UNIT):
-            # A row beyond the taps meets weights of zero: any row that may be read will do.
-            index = origin + (min(r, used - 1) * dh * x.strides[2] + at)
-            rows.append(self.writer.load(self.x, index, size))
-        rows = [self.writer.hold(row) for row in rows]
+        # A row beyond the taps meets weights of zero: any row that may be read will do.
+        lines = [min(r, used - 1) * dh * x.strides[2] + at for r in range(UNIT)]
+        w = self.writer
+        rows = [w.hold(w.load(self.x, origin + line, size)) for line in lines]
         low, high = [], []
         for first in (0, 2):
             pair = rows[first : first + 2]
@@ -114,9 +112,9 @@ class _Builder:
             high.append(tirx.Shuffle(pair, _unpack(size, 1, upper=True)))
         quads: list[Value] = []
         for pair in (low, high):
-            both = [self.writer.hold(v) for v in pair]
-            for upper in (False, True):
-                quads.append(self.writer.hold(tirx.Shuffle(both, _unpack(size, 2, upper=upper))))
+            both = [w.hold(v) for v in pair]
+            halves = (_unpack(size, 2, upper=upper) for upper in (False, True))
+            quads += [w.hold(tirx.Shuffle(both, order)) for order in halves]
         return quads
 
     def _accumulate(self, b: Value, quads: list[Value], pixel: int, tap: int) -> None:

@@ -145,3 +145,30 @@ def test_a_family_says_why_it_refuses(walked, host):
     placed = steps.placed["y"]
     with pytest.raises(ModelError, match="elements of type float64"):
         steps.emit("pool", task, [], [], placed)
+
+
+def test_a_channel_shuffle_is_one_copy_into_what_the_next_convolution_reads(walked, weights):
+    steps = walked(
+        """g (float[1,4,5,5] x) => (float[1,12,5,5] y)
+        <int64[5] apart = {1,3,4,5,5}, int64[4] joined = {1,12,5,5}>
+        { a = Conv(x, w)  b = Reshape(a, apart)  c = Transpose<perm=[0,2,1,3,4]>(b)
+          d = Reshape(c, joined)  y = Conv<pads=[1,1,1,1], group=12>(d, v) }""",
+        w=weights(12, 4, 1, 1),
+        v=weights(12, 1, 3, 3, seed=1),
+    )
+    kinds = [step.task.kind for step in steps.steps]
+    assert kinds.count("elementwise") == 3, "the input, the shuffle and the output"
+    shuffle = next(step for step in steps.steps if step.label == "copy c")
+    assert shuffle.fills, "it writes where the border of the depthwise convolution is"
+
+
+def test_a_channel_shuffle_runs(check_float, weights):
+    check_float(
+        """g (float[1,4,5,5] x) => (float[1,12,5,5] y)
+        <int64[5] apart = {1,3,4,5,5}, int64[4] joined = {1,12,5,5}>
+        { a = Conv(x, w)  b = Reshape(a, apart)  c = Transpose<perm=[0,2,1,3,4]>(b)
+          d = Reshape(c, joined)  y = Conv<pads=[1,1,1,1], group=12>(d, v) }""",
+        terms=36,
+        w=weights(12, 4, 1, 1),
+        v=weights(12, 1, 3, 3, seed=1),
+    )
