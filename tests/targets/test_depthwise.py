@@ -43,6 +43,7 @@ QUADS = [
     *(window(c, out=(4, 11)) for c in (4, 8, 16, 32, 64, 128)),
     *(window(64, k, s, out=(3, 7)) for k in (1, 2, 3, 4) for s in (1, 2)),
     window(8, (4, 5), out=(3, 9)),
+    *(window(c, stride=2, out=(3, 7)) for c in (16, 32, 48)),
     window(64, (2, 3), dilation=(2, 3)),
     window(16, dilation=(1, 2), out=(5, 9)),
     window(64, batch=2, spare=(1, 2), zero=9, row_gap=64),
@@ -110,8 +111,8 @@ def test_whole_registers_of_bytes_go_by_quads_of_rows() -> None:
         default = DEPTHWISE.space(task_of(window(channels, out=(4, width))), WIDE)[0]
         assert "rows" in dict(default), (channels, default)
     for shape in (
-        window(24),
-        window(16, 3, 2),
+        window(20),
+        window(12, 3, 2),
         window(64, 5),
         window(64, residual=True, in_place=True),
     ):

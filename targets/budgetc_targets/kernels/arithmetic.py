@@ -56,7 +56,7 @@ _NARROWER = {
 def narrowed(chosen: Arithmetic, channels: int) -> Arithmetic:
     """The arithmetic with no more lanes than there are channels, as far as the machine has it."""
     while chosen.lanes > channels:
-        half = _halved(chosen)
+        half = halved(chosen)
         if half is None:
             break
         chosen = half
@@ -65,13 +65,13 @@ def narrowed(chosen: Arithmetic, channels: int) -> Arithmetic:
 
 def fitted(chosen: Arithmetic, filters: int) -> Arithmetic:
     """The arithmetic with no more lanes than the filters need: a vector half empty costs as much as a full one."""
-    half = _halved(chosen)
+    half = halved(chosen)
     while half and half.lanes >= max(filters, 4) and half.name[:4] == chosen.name[:4]:
-        chosen, half = half, _halved(half)
+        chosen, half = half, halved(half)
     return chosen
 
 
-def _halved(chosen: Arithmetic) -> Arithmetic | None:
+def halved(chosen: Arithmetic) -> Arithmetic | None:
     """Half as many lanes, where the machine has them."""
     if chosen.name == "float":
         return Arithmetic("float", chosen.lanes // 2) if chosen.lanes > 1 else None

@@ -20,7 +20,13 @@ import numpy as np
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Point
-from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, narrowed
+from budgetc_targets.kernels.arithmetic import (
+    Arithmetic,
+    arithmetic,
+    balanced_bias,
+    halved,
+    narrowed,
+)
 from budgetc_targets.kernels.quads import Quads, pack_bias, pack_weights, quads_of
 from budgetc_targets.kernels.taps import tap_groups, taps_per_group
 from budgetc_targets.kernels.tiles import knob, point
@@ -48,9 +54,9 @@ class Depthwise:
 
     def space(self, task: Task, capability: Capability) -> Sequence[Point]:
         """How many pixels of a row share their activations, by the work and the vectors loaded."""
-        quads = quads_of(task, arithmetic(task, capability))
-        if quads:
-            return [*_quad_space(task, quads), *self._tap_space(task, capability)[:1]]
+        found = _quads(task, capability)
+        if found:
+            return [*_quad_space(task, found[1]), *self._tap_space(task, capability)[:1]]
         return self._tap_space(task, capability)
 
     def _tap_space(self, task: Task, capability: Capability) -> list[Point]:
@@ -73,9 +79,9 @@ class Depthwise:
         """Weights (channels, 1, kh, kw) as [group][channel][tap of the group]; bias (channels,)."""
         weight, bias = np.asarray(constants["weight"]), np.asarray(constants["bias"])
         if _by_quads(point):
-            chosen = arithmetic(task, capability)
-            quads = quads_of(task, chosen)
-            assert quads, "BUG: a point of quads for a task without"
+            found = _quads(task, capability)
+            assert found, "BUG: a point of quads for a task without"
+            chosen, quads = found
             balanced = balanced_bias(weight, bias, chosen.offset)
             packed_weight = pack_weights(weight, quads, knob(point, "rows"))
             return [np.ascontiguousarray(packed_weight), pack_bias(balanced, quads)]
@@ -96,9 +102,9 @@ class Depthwise:
         from budgetc_targets.kernels import depthwise_code, quads_code
 
         if _by_quads(point):
-            chosen = arithmetic(task, capability)
-            quads = quads_of(task, chosen)
-            assert quads, "BUG: a point of quads for a task without"
+            found = _quads(task, capability)
+            assert found, "BUG: a point of quads for a task without"
+            chosen, quads = found
             return quads_code.build(task, chosen, quads, point, name)
         return depthwise_code.build(task, _arithmetic(task, capability), point, name)
 
@@ -108,6 +114,17 @@ def _quad_space(task: Task, quads: Quads) -> list[Point]:
     rows, choices = (2, (1, 2)) if quads.pair else (1, (3, 2, 1, 4))
     fitting = task.output.shape[3] // quads.repeat
     return [point(pixels=p, rows=rows) for p in choices if p <= fitting]
+
+
+def _quads(task: Task, capability: Capability) -> tuple[Arithmetic, Quads] | None:
+    """The widest vectors by which the task is one of quads."""
+    chosen: Arithmetic | None = arithmetic(task, capability)
+    while chosen:
+        quads = quads_of(task, chosen)
+        if quads:
+            return chosen, quads
+        chosen = halved(chosen)
+    return None
 
 
 def _by_quads(chosen: Point) -> bool:

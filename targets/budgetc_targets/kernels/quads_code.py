@@ -28,6 +28,7 @@ def build(task: Task, arithmetic: Arithmetic, quads: Quads, point: Point, name: 
 PACKS = {
     16: ("llvm.x86.avx512.packssdw.512", "llvm.x86.avx512.packuswb.512"),
     8: ("llvm.x86.avx2.packssdw", "llvm.x86.avx2.packuswb"),
+    4: ("llvm.x86.sse2.packssdw.128", "llvm.x86.sse2.packuswb.128"),
 }
 """x86's saturating packs by the lanes of an accumulator; they clamp and restore the order at once."""
 
@@ -50,7 +51,8 @@ class _Builder:
         ]
         self.output = writer.pointer("y", "uint8", task.output.extent)
         self.acc = writer.local("acc", "int32", self.rows * self.pixels * self.block)
-        unclamped = _without_clamp(task.expression) if self.lanes in PACKS else None
+        packs = self.lanes in PACKS and arithmetic.name.startswith(("vpdpbusd", "maddubs"))
+        unclamped = _without_clamp(task.expression) if packs else None
         self.saturating = unclamped is not None
         self.expression = unclamped or task.expression
 
