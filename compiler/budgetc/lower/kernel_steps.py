@@ -138,7 +138,7 @@ def _kernel(
         op.expression, lambda r: r if r.index < 0 else Ref(r.index - op.anchors)
     )
     task = Task(
-        kinds[0],
+        kinds[-1],
         (source,),
         reshape(access(output)),
         expression,

@@ -20,6 +20,7 @@ from budgetc.lower.integer import form_integer_operations
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
 from budgetc.lower.permute import permute_flattened_weights
 from budgetc.lower.selection import select
+from budgetc.lower.sharing import share_kernels
 from budgetc.lower.steps import Argument, Step, Steps
 from budgetc.lower.walk import walk
 
@@ -71,6 +72,7 @@ def lower(
     """
     graph = prepare(data)
     steps = walk(graph, capability, target.families())
+    share_kernels(steps)
     return _Assembler(graph, steps, capability, choose or default_point(capability)).assemble()
 
 
@@ -119,7 +121,8 @@ class _Assembler:
         """The offset of a constant in the blob; equal ones are stored once."""
         data = np.ascontiguousarray(array).tobytes()
         if data not in self.constant_offsets:
-            self.blob += bytes(-len(self.blob) % WEIGHT_ALIGNMENT)
+            own = 1 << (len(data) - 1).bit_length() if data else 1  # numbers lie close together
+            self.blob += bytes(-len(self.blob) % min(own, WEIGHT_ALIGNMENT))
             self.constant_offsets[data] = len(self.blob)
             self.blob += data
         return self.constant_offsets[data]

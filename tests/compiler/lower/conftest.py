@@ -1,7 +1,7 @@
 """ONNX text in, a graph or a real library out: what the tests of lowering share."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,10 @@ from budgetc.emit.link import link_library
 from budgetc.load import LoadedModel
 from budgetc.lower.graph import Graph
 from budgetc.lower.importer import import_model
+from budgetc.lower.lower import prepare
 from budgetc.lower.lowered import Lowered
+from budgetc.lower.steps import Steps
+from budgetc.lower.walk import walk
 from budgetc.measure.agreement import Agreement, compare_float, reduction_length
 from budgetc.model import Model, parse_model
 from budgetc.produce import produce
@@ -25,6 +28,7 @@ from budgetc.registry import find_target
 from budgetc_passes.contract import Evidence
 from budgetc_passes.quantization.static import Quantize
 from budgetc_specs.capability import Capability
+from budgetc_targets.contract import Family
 from onnx import numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
@@ -220,3 +224,21 @@ def check_exact(build_library: Callable[..., Library]) -> Callable[..., Library]
         return library
 
     return check
+
+
+@pytest.fixture
+def walked(make_model: Callable[..., onnx.ModelProto], host: Capability) -> Callable[..., Steps]:
+    """The steps of a graph: `walked(text, threads=1, families=None, **weights)`."""
+
+    def make(
+        text: str,
+        threads: int = 1,
+        families: Sequence[Family] | None = None,
+        **weights: Array,
+    ) -> Steps:
+        model = parse_model(make_model(text, **weights).SerializeToString(), "test.onnx")
+        sheet = host.model_copy(update={"threads": threads})
+        chosen = find_target("host").families() if families is None else families
+        return walk(prepare(model.data), sheet, chosen)
+
+    return make

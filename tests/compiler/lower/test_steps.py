@@ -2,27 +2,13 @@
 
 import numpy as np
 import pytest
-from budgetc.lower.lower import prepare
 from budgetc.lower.steps import Argument, Steps
-from budgetc.lower.walk import walk
-from budgetc.model import parse_model
 from budgetc.registry import find_target
 from budgetc_specs.errors import ModelError
 from budgetc_targets.expression import ACCUMULATOR
 from budgetc_targets.task import Access, Task
 
 CONV = "c = Conv<pads=[1,1,1,1]>(x, w)"
-
-
-@pytest.fixture
-def walked(make_model, host):
-    def make(text, threads=1, families=None, **weights):
-        model = parse_model(make_model(text, **weights).SerializeToString(), "test.onnx")
-        sheet = host.model_copy(update={"threads": threads})
-        chosen = find_target("host").families() if families is None else families
-        return walk(prepare(model.data), sheet, chosen)
-
-    return make
 
 
 def labels(steps: Steps):
