@@ -13,7 +13,7 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, printable
 from onnx import helper, numpy_helper
 
-from budgetc.lower.graph import Array, Graph, Operation
+from budgetc.lower.graph import Array, Graph, Operation, Value
 from budgetc.lower.placement import Storage
 from budgetc.lower.scheduled import copying_function, lower_scheduled
 
@@ -52,11 +52,13 @@ class ForeignCompiler:
         Raises:
             ModelError: TVM cannot import or legalise it.
         """
+        _refuse_ignored(op)
         module = self._legalised(op)
         self._count += 1
         given = [n for n in op.inputs if n]
         ports = [given.index(n) for n in dict.fromkeys(given) if n not in self._graph.constants]
-        return _Unroller(module, op, ports, f"foreign_{self._count}").calls()
+        made = [self._graph.values[name] for name in op.outputs]
+        return _Unroller(module, op, ports, made, f"foreign_{self._count}").calls()
 
     def _legalised(self, op: Operation) -> Any:
         model = with_indices_in_bounds(self._graph.node_model(op), self._graph)
@@ -97,6 +99,19 @@ class ForeignCompiler:
         ]
         with target:
             return tvm.ir.transform.Sequential(sequence)(from_onnx(model))
+
+
+_IGNORED = {"Resize": ("antialias",)}
+"""Attributes that TVM's importer does not read, by operator; without them the numbers would be others."""
+
+
+def _refuse_ignored(op: Operation) -> None:
+    for attribute in _IGNORED.get(op.attributes["proto"].op_type, ()):
+        if op.attributes.get(attribute):
+            raise ModelError(
+                f"{op.label} cannot be compiled: its attribute {attribute!r} is not supported",
+                f"export the model without {attribute}, or compute it outside of the model.",
+            )
 
 
 def _converted(model: onnx.ModelProto) -> onnx.ModelProto | None:
@@ -146,8 +161,11 @@ def _reason(error: Exception) -> str:
 class _Unroller:
     """Walks the legalised main function: every binding is a call of a TIR function over tensors."""
 
-    def __init__(self, module: Any, op: Operation, ports: Sequence[int], prefix: str) -> None:
-        self.module, self.op, self.ports, self.prefix = module, op, ports, prefix
+    def __init__(
+        self, module: Any, op: Operation, ports: Sequence[int], made: Sequence[Value], prefix: str
+    ) -> None:
+        self.module, self.op, self.ports, self.made = module, op, ports, made
+        self.prefix = prefix
         self.known: dict[Any, ForeignArgument | list[ForeignArgument]] = {}
         # The output that a variable is, or that an element of a variable's tuple is.
         self.places: dict[tuple[Any, int | None], int] = {}
@@ -232,11 +250,11 @@ class _Unroller:
         made = []
         for position, kind in enumerate(types.fields if several else [types]):
             index = self.places.get((variable, position if several else None))
-            made.append(
-                ForeignArgument("output", index)
-                if index is not None
-                else self._temporary([int(n) for n in kind.shape], str(kind.dtype))
-            )
+            shape, dtype = [int(n) for n in kind.shape], str(kind.dtype)
+            if index is None:
+                made.append(self._temporary(shape, dtype))
+            else:
+                made.append(self._output(index, shape, dtype))
         self.known[variable] = made if several else made[0]
         self._add(function, [*arguments, *made])
 
@@ -244,8 +262,20 @@ class _Unroller:
         """A result that no call has written: an input as it is, a constant, another result."""
         kind = result.ty if hasattr(result, "ty") else result.struct_info
         shape = [int(n) for n in kind.shape]
+        output = self._output(index, shape, str(kind.dtype))
         function = copying_function(shape, str(kind.dtype))
-        self._add(function, [self._argument(result), ForeignArgument("output", index)])
+        self._add(function, [self._argument(result), output])
+
+    def _output(self, index: int, shape: Sequence[int], dtype: str) -> ForeignArgument:
+        """A port of the operation, of the type that ONNX says: TVM's importer changes some (docs/tvm.md)."""
+        expected = self.made[index]
+        if (tuple(shape), dtype) != (expected.shape, expected.dtype):
+            raise ModelError(
+                f"{self.op.label} cannot be compiled: TVM makes {dtype}{list(shape)} of it where "
+                f"ONNX says {expected.dtype}{list(expected.shape)}",
+                "replace the operator by simpler ones, or cast its inputs to float32.",
+            )
+        return ForeignArgument("output", index)
 
     def _add(self, function: Any, arguments: list[ForeignArgument]) -> None:
         name = f"{self.prefix}_{len(self.result)}"

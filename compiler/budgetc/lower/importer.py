@@ -15,7 +15,7 @@ OLDEST_OPSET = 7  # before it, broadcasting and the normalisations were written 
 _INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 PORT_TYPES = frozenset({"float32", "float64", "bool", *_INTEGERS})
 """Element types of inputs and outputs: those that C has a name for."""
-VALUE_TYPES = PORT_TYPES | {"float16", "bfloat16"}
+VALUE_TYPES = PORT_TYPES | {"float16"}
 """Element types of everything else."""
 
 

@@ -108,8 +108,19 @@ def test_an_index_out_of_bounds_reads_no_foreign_memory(build_library, make_mode
             17,
             ["LSTM_0", "not supported"],
         ),
+        (
+            "g (int64[3] i) => (float[3,4] y) <int64 d = {4}, float[2] v = {0,1}> { y = OneHot(i, d, v) }",
+            17,
+            ["OneHot_0", "float64[3, 4]", "float32[3, 4]"],
+        ),
+        (
+            """g (float[1,1,8,8] x) => (float[1,1,4,4] y) <float[4] s = {1,1,0.5,0.5}>
+            { y = Resize<mode="linear", antialias=1>(x, , s) }""",
+            18,
+            ["Resize_0", "antialias"],
+        ),
     ],
-    ids=["runtime", "random", "recurrent"],
+    ids=["runtime", "random", "recurrent", "type", "ignored"],
 )
 def test_what_cannot_be_compiled_is_refused_by_name(
     make_model, build_library, weights, text, opset, words
