@@ -65,7 +65,7 @@ class Optimised:
 
 @dataclass(frozen=True)
 class Built:
-    """A linked library in a folder, not measured yet."""
+    """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller."""
 
     folder: Path
     optimised: Optimised
@@ -75,6 +75,7 @@ class Built:
     interface: Interface
     schedules: tuple[Mapping[str, Any], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    grown: bool = False
 
     @property
     def quantized(self) -> bool:
@@ -108,7 +109,9 @@ def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
     return Optimised(recipe, model, tuple(answer["ledger"]))
 
 
-def _generate(job: Job, model_file: Path, folder: Path, say: Say) -> Mapping[str, Any]:
+def _generate(
+    job: Job, model_file: Path, folder: Path, say: Say, *, compact: bool
+) -> Mapping[str, Any]:
     """Generate code in a child. One that dies while it tunes is started again: records say where it got to."""
     attempts = TUNING_ATTEMPTS if job.trials else 1
     for attempt in range(1, attempts + 1):
@@ -122,6 +125,7 @@ def _generate(job: Job, model_file: Path, folder: Path, say: Say) -> Mapping[str
                     "trials": job.trials,
                     "records": str(cache_folder() / "records"),
                     "folder": str(folder),
+                    "compact": compact,
                 },
                 timeout_s=job.seconds,
                 memory_bytes=CHILD_BYTES,
@@ -136,8 +140,10 @@ def _generate(job: Job, model_file: Path, folder: Path, say: Say) -> Mapping[str
     raise AssertionError("BUG: neither an answer nor an error")
 
 
-def build(job: Job, optimised: Optimised, folder: Path, say: Say) -> Built:
-    """Lower and link an optimised model.
+def build(
+    job: Job, optimised: Optimised, folder: Path, say: Say, *, compact: bool = False
+) -> Built:
+    """Lower and link an optimised model; a compact library does without kernels that are faster by being larger.
 
     Raises:
         ChildDied: lowering or tuning crashed, hung or ran out of memory.
@@ -146,7 +152,7 @@ def build(job: Job, optimised: Optimised, folder: Path, say: Say) -> Built:
     start = time.monotonic()
     model_file = folder / "optimised.onnx"
     model_file.write_bytes(optimised.model.data)
-    answer = _generate(job, model_file, folder, say)
+    answer = _generate(job, model_file, folder, say, compact=compact)
     compiled = time.monotonic()
     say("linking")
     lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
@@ -172,4 +178,5 @@ def build(job: Job, optimised: Optimised, folder: Path, say: Say) -> Built:
         interface=interface(lowered, job.name, library.name),
         schedules=tuple(answer["schedules"]),
         seconds={"code": compiled - start, "link": time.monotonic() - compiled},
+        grown=answer["grown"],
     )

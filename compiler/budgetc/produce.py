@@ -13,7 +13,13 @@ from budgetc.registry import find_target
 
 
 def produce(
-    model: str, kind: str, capability: dict[str, Any], trials: int, records: str, folder: str
+    model: str,
+    kind: str,
+    capability: dict[str, Any],
+    trials: int,
+    records: str,
+    folder: str,
+    compact: bool = False,
 ) -> dict[str, Any]:
     """Lower, tune where asked for, and emit `kernels.o`, `weights.bin` and `lowered.json` into a folder.
 
@@ -24,9 +30,11 @@ def produce(
         trials: schedules to measure for each distinct kernel; 0 takes the defaults.
         records: folder with the tuning records.
         folder: where to write.
+        compact: do without kernels that are faster by being larger.
 
     Returns:
-        `schedules`: the point chosen for each kernel, and what was measured for it.
+        `schedules`: the point chosen for each kernel, and what was measured for it; `grown`: whether it has kernels
+        that it would not have if it were compact.
 
     Raises:
         ModelError: an operator that cannot be compiled.
@@ -40,10 +48,10 @@ def produce(
         tuner = Tuner(target, sheet, trials, Path(records))
     choose = tuner.choose if tuner else default_point(sheet)
     try:
-        code = lower(Path(model).read_bytes(), target, sheet, choose)
+        code = lower(Path(model).read_bytes(), target, sheet, choose, compact=compact)
     except RecursionError as error:
         raise ModelError("the model nests its operators too deeply to be compiled") from error
     report_progress({"stage": "generating code"})
     write(code, target, sheet, Path(folder))
     (Path(folder) / "lowered.json").write_text(json.dumps(code.lowered.to_json()))
-    return {"schedules": tuner.report() if tuner else []}
+    return {"schedules": tuner.report() if tuner else [], "grown": code.grown}

@@ -119,9 +119,10 @@ class Tuner:
         operands = [_numbers(a) for a in task.operands]
         output = _numbers(task.output)
         buffers: list[list[Array]] = []
-        for point in space:
+        for point, kernel in zip(space, kernels, strict=True):
             packed = [_padded(a) for a in family.pack(task, self._capability, point, constants)]
-            buffers.append([*inputs, *packed, *operands, output])
+            scratch = [_padded(np.zeros(kernel.scratch, np.uint8))] if kernel.scratch else []
+            buffers.append([*inputs, *packed, *operands, output, *scratch])
         (folder / "t.c").write_text(
             _timer_source([len(b) for b in buffers], [k.tasks for k in kernels])
         )

@@ -24,10 +24,15 @@ class Kernel:
     Attributes:
         function: the TIR function.
         tasks: how many parallel tasks its trailing range spans; 0 where it takes no range.
+        scratch: bytes of working memory that it takes a pointer to, behind the output's; 0 where it takes none. The
+            memory begins at a cache line, its contents mean nothing before and after a call, and no other call that
+            runs meanwhile has it. A kernel that takes a range has the whole of it for all ranges together: those that
+            run side by side are equal ones, as many as the sheet has threads, so each can have a part to itself.
     """
 
     function: Any
     tasks: int = 0
+    scratch: int = 0
 
 
 @runtime_checkable

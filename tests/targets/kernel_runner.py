@@ -54,6 +54,7 @@ class Job:
         arrays: the task's inputs, then its operands; flat, as many elements as their accesses reach.
         ranges: for parallel tasks, the ranges to call with.
         alias: the operand whose memory the output is.
+        done_by: the family, where it is not the one that targets offer for the kind.
     """
 
     name: str
@@ -64,10 +65,11 @@ class Job:
     point: Point | None = None
     ranges: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     alias: int | None = None
+    done_by: Family | None = None
 
     @property
     def family(self) -> Family:
-        return family(self.task.kind)
+        return self.done_by or family(self.task.kind)
 
     @property
     def chosen(self) -> Point:
@@ -206,7 +208,7 @@ def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[i
                 for i in members
             ]
         for i, kernel in zip(members, kernels, strict=True):
-            TASKS[i] = kernel.tasks
+            TASKS[i], SCRATCH[i] = kernel.tasks, kernel.scratch
         emit_object([k.function for k in kernels], capability, path)
         objects.setdefault(capability.arch, []).extend((i, path) for i in members)
     return objects
@@ -214,6 +216,9 @@ def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[i
 
 TASKS: dict[int, int] = {}
 """How many parallel tasks the kernel of a job spans, by the job's number."""
+
+SCRATCH: dict[int, int] = {}
+"""How many bytes of scratch memory the kernel of a job takes."""
 
 
 @contextmanager
@@ -276,7 +281,7 @@ class _Pages:
         ctypes.memmove(self.address, content, len(content))
 
 
-def _run_here(job: Job, function: Any, tasks: int) -> Written:
+def _run_here(job: Job, function: Any, tasks: int, scratch: int) -> Written:
     arrays = _call_arrays(job)
     kept: list[_Pages] = []
     for position, array in enumerate(arrays):
@@ -293,8 +298,15 @@ def _run_here(job: Job, function: Any, tasks: int) -> Written:
         content = arrays[position].tobytes()
         ctypes.memmove(target, content, min(len(content), size))
         pointers[position] = target
+    pointers.append(target)
+    if scratch:
+        pages = _Pages(scratch)
+        pages.fill(b"\xff" * scratch)  # floats of it are NaN
+        assert pages.address % 64 == 0
+        kept.append(pages)
+        pointers.append(pages.address)
     for call in _ranges(job, tasks) or [()]:
-        function(*map(ctypes.c_void_p, pointers), ctypes.c_void_p(target), *map(ctypes.c_int, call))
+        function(*map(ctypes.c_void_p, pointers), *map(ctypes.c_int, call))
     intact = bool((buffer[:GUARD] == PATTERN).all() and (buffer[GUARD + size :] == PATTERN).all())
     return Written(buffer[GUARD : GUARD + size].view(job.task.output.dtype).copy(), intact)
 
@@ -322,7 +334,8 @@ def _run_elsewhere(
         arrays = _call_arrays(job)
         size = job.task.output.extent * np.dtype(job.task.output.dtype).itemsize
         sizes.append(size)
-        parameters = ", ".join(["void *"] * (len(arrays) + 1) + ["int", "int"] * bool(tasks))
+        pointers = len(arrays) + 1 + bool(SCRATCH[i])
+        parameters = ", ".join(["void *"] * pointers + ["int", "int"] * bool(tasks))
         source.append(f"void kernel{i}({parameters});")
         stdin += b"".join(a.tobytes() for a in arrays)
         names = [f"a{n}" for n in range(len(arrays))]
@@ -335,7 +348,12 @@ def _run_elsewhere(
         body.append(
             f"unsigned char *y = malloc({size + 2 * GUARD}); memset(y, {PATTERN}, {size + 2 * GUARD});"
         )
-        calls = [[*names, f"y + {GUARD}", *map(str, r)] for r in (_ranges(job, tasks) or [()])]
+        names.append(f"y + {GUARD}")
+        if SCRATCH[i]:
+            names.append("scratch")
+            body.append(f"void *scratch = aligned_alloc(64, {SCRATCH[i]});")
+            body.append(f"memset(scratch, 0xff, {SCRATCH[i]});")
+        calls = [[*names, *map(str, r)] for r in (_ranges(job, tasks) or [()])]
         body.extend(f"kernel{i}({', '.join(call)});" for call in calls)
         body.append(f"fwrite(y, 1, {size + 2 * GUARD}, stdout);}}")
     source.append("int main(void) {" + "\n".join(body) + "return 0;}")
@@ -383,7 +401,8 @@ def run(jobs: Sequence[Job], folder: Path) -> dict[str, Written]:
         loaded = ctypes.CDLL(str(library))
         for i, _ in here:
             print("running", jobs[i].name, jobs[i].chosen, file=sys.stderr, flush=True)
-            results[jobs[i].name] = _run_here(jobs[i], getattr(loaded, f"kernel{i}"), TASKS[i])
+            function = getattr(loaded, f"kernel{i}")
+            results[jobs[i].name] = _run_here(jobs[i], function, TASKS[i], SCRATCH[i])
     for members in objects.values():
         results |= _run_elsewhere(jobs, members, folder)
     return results

@@ -34,7 +34,7 @@ def convolution(op: Operation, steps: Steps) -> None:
     if weight.ndim == 3:
         weight = weight[:, :, None, :]
     attributes = _attributes(weight, window, groups)
-    kinds = ["convolution"]
+    kinds = ["winograd", "convolution"]
     if groups > 1 and groups == x.shape[1] == weight.shape[0]:
         kinds.insert(0, "depthwise")
     if weight.shape[0] == 1:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from budgetc_specs.capability import Capability
-from budgetc_targets.contract import Family, Point, Target
+from budgetc_targets.contract import Family, Kernel, Point, Target
 from budgetc_targets.task import Task
 
 from budgetc.lower.arena import Life, Plan, plan
@@ -19,6 +19,7 @@ from budgetc.lower.importer import import_model
 from budgetc.lower.integer import form_integer_operations
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
 from budgetc.lower.permute import permute_flattened_weights
+from budgetc.lower.placement import Storage
 from budgetc.lower.selection import select
 from budgetc.lower.sharing import share_kernels
 from budgetc.lower.steps import Argument, Step, Steps
@@ -27,16 +28,23 @@ from budgetc.lower.walk import walk
 WEIGHT_ALIGNMENT = 64
 WEIGHT_SLACK = 64  # a vector load of the last constant may pass its end
 
+GROWING = frozenset({"winograd"})
+"""Kinds of tasks that are faster by larger constants and working memory."""
+
 Chooser = Callable[[Family, Task, Mapping[str, Array]], Point]
 
 
 @dataclass(frozen=True)
 class Code:
-    """What lowering made: the call list, the weights and the TIR functions behind the object file."""
+    """What lowering made: the call list, the weights and the TIR functions behind the object file.
+
+    `grown` says whether it would be smaller if it were compact.
+    """
 
     lowered: Lowered
     weights: bytes
     functions: Sequence[object]
+    grown: bool = False
 
 
 def default_point(capability: Capability) -> Chooser:
@@ -63,15 +71,28 @@ def prepare(data: bytes) -> Graph:
 
 
 def lower(
-    data: bytes, target: Target, capability: Capability, choose: Chooser | None = None
+    data: bytes,
+    target: Target,
+    capability: Capability,
+    choose: Chooser | None = None,
+    *,
+    compact: bool = False,
 ) -> Code:
     """Lower a self-contained model with static shapes. Imports tvm.
+
+    Args:
+        data: the model.
+        target: whose kernels it becomes.
+        capability: the target's sheet.
+        choose: picks the point of each kernel; the default is the first.
+        compact: do without kernels that are faster by being larger.
 
     Raises:
         ModelError: an operator that neither our kernels nor TVM's importer take.
     """
     graph = prepare(data)
-    steps = walk(graph, capability, target.families())
+    families = [f for f in target.families() if not (compact and f.kind in GROWING)]
+    steps = walk(graph, capability, families)
     share_kernels(steps)
     return _Assembler(graph, steps, capability, choose or default_point(capability)).assemble()
 
@@ -90,7 +111,7 @@ class _Assembler:
         self.blob = bytearray()
         self.constant_offsets: dict[bytes, int] = {}
         self.functions: list[object] = []
-        self.kernels: dict[tuple[str, Point], tuple[str, int]] = {}
+        self.kernels: dict[tuple[str, Point], tuple[str, Kernel]] = {}
         self.calls: list[tuple[Step, str, int, list[Argument | int]]] = []
         self.foreign = ForeignCompiler(graph, capability)
 
@@ -111,7 +132,8 @@ class _Assembler:
             arena_lower_bound=arena.lower_bound,
             weight_bytes=len(self.blob),
         )
-        return Code(lowered, bytes(self.blob), self.functions)
+        grown = any(step.task.kind in GROWING for step in self.steps.steps if step.task)
+        return Code(lowered, bytes(self.blob), self.functions, grown)
 
     def _port(self, name: str) -> Port:
         value = self.graph.values[name]
@@ -137,13 +159,21 @@ class _Assembler:
             name = f"{step.task.kind.replace('-', '_')}_{len(self.kernels)}"
             kernel = step.family.build(step.task, self.capability, point, name)
             self.functions.append(kernel.function)
-            self.kernels[key] = (name, kernel.tasks)
-        name, tasks = self.kernels[key]
+            self.kernels[key] = (name, kernel)
+        name, kernel = self.kernels[key]
         packed = step.family.pack(step.task, self.capability, point, constants)
         arguments: list[Argument | int] = [*step.inputs]
         arguments += [self._constant(array) for array in packed]
         arguments += [*step.operands, *step.outputs]
-        self.calls.append((step, name, tasks, arguments))
+        if kernel.scratch:
+            arguments.append(self._scratch(kernel.scratch))
+        self.calls.append((step, name, kernel.tasks, arguments))
+
+    def _scratch(self, size: int) -> Argument:
+        """Arena memory that only the call about to be made touches, so that it lives for that call."""
+        name = f"scratch of call {len(self.calls)}"
+        self.steps.storages[name] = Storage(name, "arena", size)
+        return Argument(name, 0)
 
     def _foreign(self, step: Step) -> None:
         assert step.foreign

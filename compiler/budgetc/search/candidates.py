@@ -123,9 +123,22 @@ class Seeker:
         return trial, built, optimised
 
     def _measure(self, optimised: Optimised, folder: Path) -> tuple[Trial, Built]:
-        """Build, run and judge."""
+        """Build, run and judge; once more and compact where the library is too large and need not be."""
+        trial, built = self._measure_once(optimised, folder)
+        missed = {verdict.budget for verdict in trial.verdicts if not verdict.holds}
+        if built.grown and missed & {"size", "memory"}:
+            folder = folder / "compact"
+            folder.mkdir()
+            smaller = self._measure_once(optimised, folder, compact=True)
+            if smaller[0].excess < trial.excess:
+                return smaller
+        return trial, built
+
+    def _measure_once(
+        self, optimised: Optimised, folder: Path, *, compact: bool = False
+    ) -> tuple[Trial, Built]:
         say = self._say(optimised.recipe)
-        built = build(self._job, optimised, folder, say)
+        built = build(self._job, optimised, folder, say, compact=compact)
         found = assess(built, self._job, self._reference, self._budgets, self._runner, say)
         verdicts = judge(self._budgets, found.measurement)
         outcome: Outcome = "feasible" if all(v.holds for v in verdicts) else "infeasible"

@@ -12,12 +12,14 @@ from budgetc_targets.kernels.pooling import Pooling
 from budgetc_targets.kernels.reduction import Reduction
 from budgetc_targets.kernels.single_filter import SingleFilter
 from budgetc_targets.kernels.softmax import Softmax
+from budgetc_targets.kernels.winograd import Winograd
 
 
 def cpu_families() -> Sequence[Family]:
     """One of each."""
     return (
         Depthwise(),
+        Winograd(),
         SingleFilter(),
         Convolution(),
         MatMul(),

@@ -38,3 +38,11 @@ def nested(writer: Writer, extents: Sequence[int], body: Callable[..., None]) ->
         return
     with writer.loop(f"i{len(extents)}", extents[0]) as i:
         nested(writer, extents[1:], lambda *inner: body(i, *inner))
+
+
+def share_of(job: Value, jobs: int, shares: int) -> Value:
+    """Which of so many equal ranges of the jobs one lies in: range i is [jobs * i // shares, jobs * (i + 1) // shares).
+
+    A thread that runs one range has to itself what belongs to the share.
+    """
+    return ((job + 1) * shares - 1) // jobs

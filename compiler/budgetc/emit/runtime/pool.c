@@ -54,9 +54,9 @@ static void relax(void) {
 #endif
 }
 
-/* Range `index` of `started + 1` equal ones. */
+/* Range `index` of BUDGETC_THREADS equal ones, however many workers there are: kernels may keep memory for each. */
 static void run_share(int32_t index) {
-    const int64_t tasks = work.tasks, shares = started + 1;
+    const int64_t tasks = work.tasks, shares = BUDGETC_THREADS;
     const int32_t begin = (int32_t)(tasks * index / shares), end = (int32_t)(tasks * (index + 1) / shares);
     if (begin < end)
         work.part(work.context, begin, end);
@@ -140,6 +140,8 @@ void pool_for(int owned, int32_t tasks, pool_part part, const void *context) {
     atomic_store(&pending, (uint32_t)started);
     publish();
     run_share(0);
+    for (int32_t i = started + 1; i < BUDGETC_THREADS; i++) /* of workers that could not be started */
+        run_share(i);
     for (int32_t i = 0; i < spin_rounds && atomic_load_explicit(&pending, memory_order_acquire); i++)
         relax();
     for (uint32_t left; (left = atomic_load(&pending));) {
