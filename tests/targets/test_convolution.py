@@ -46,6 +46,8 @@ PARALLEL = [
     Window(channels=5, filters=28, batch=2, parallel=True),
     Window(channels=12, filters=16, groups=4, out=(7, 3), parallel=True),
     Window(channels=3, filters=8, kernel=(1, 1), out=(1, 9), parallel=True),
+    *(Window(channels=8, filters=48, kernel=(1, 1), out=(1, w), parallel=True) for w in (64, 67)),
+    Window(channels=8, filters=16, out=(2, 45), parallel=True),
 ]
 EVERYWHERE = [
     Window(channels=3, filters=28, out=(3, 7)),

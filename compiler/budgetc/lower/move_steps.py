@@ -1,5 +1,6 @@
 """Maps, sweeps, copies and views as steps: what works on values wherever they lie."""
 
+import math
 from dataclasses import replace
 
 from budgetc_targets.expression import Const, Ref
@@ -35,7 +36,7 @@ def sweep(op: Operation, steps: Steps) -> None:
     attributes: tuple[tuple[str, Attribute], ...] = tuple(op.attributes.items())
     accesses = tuple(broadcast(p, full) for p in operands)
     task = Task(op.kind, (), written, op.expression, accesses, attributes)
-    steps.emit(op.name, task, [], operands, output)
+    steps.emit(op.name, task, [], operands, output, work=math.prod(full))
 
 
 def copy_into(op: Operation, steps: Steps) -> None:

@@ -18,8 +18,11 @@ from budgetc.lower.lowered import Fill
 from budgetc.lower.placement import Placement, Storage, Want, fills, place, row_major
 from budgetc.lower.wants import wants_of
 
-PARALLEL_WORK = 200_000
-"""Multiply-accumulates or elements below which a second thread costs more than it brings."""
+PARALLEL_WORK = 60_000
+"""Work below which a second thread costs more than it brings, in f32 multiply-accumulates: about a microsecond."""
+
+WORK_OF_A_BYTE_PRODUCT = 0.25
+WORK_OF_AN_ELEMENT = 4.0  # loaded, computed with, stored
 
 
 @dataclass(frozen=True)
@@ -165,12 +168,13 @@ class Steps:
             output: what is written; the border of a storage written first is filled before.
             constants: what the family packs.
             macs: multiply-accumulates.
-            work: what decides whether threads share it.
+            work: elements that are gone over besides; both decide whether threads share it.
 
         Raises:
             ModelError: no family takes it.
         """
-        if self.capability.threads > 1 and max(macs, work) >= PARALLEL_WORK:
+        each = WORK_OF_A_BYTE_PRODUCT if task.inputs and task.inputs[0].dtype == "uint8" else 1.0
+        if self.capability.threads > 1 and macs * each + work * WORK_OF_AN_ELEMENT > PARALLEL_WORK:
             task = replace(task, parallel=True)
         self.steps.append(
             Step(

@@ -1,5 +1,7 @@
 """The code of convolution kernels: blocks of filters, rows, register tiles and their reduction."""
 
+from math import prod
+
 from tvm import tirx
 
 from budgetc_targets.contract import Kernel, Point
@@ -12,6 +14,9 @@ from budgetc_targets.kernels.tiles import knob, split_row
 from budgetc_targets.kernels.writer import Value, Writer, intrinsic, reinterpret, splat
 from budgetc_targets.task import Task
 
+FEW_JOBS = 16
+"""Fewer rows and blocks than these are no even work for several threads: they share tiles instead."""
+
 
 def build(
     task: Task, shape: ConvolutionShape, arithmetic: Arithmetic, point: Point, name: str
@@ -19,6 +24,9 @@ def build(
     """The function for a task at one point of the family's space."""
     builder = _Builder(task, shape, arithmetic, point, name)
     extents = (shape.batch, shape.groups, builder.blocks, shape.rows)
+    tiles = shape.width // builder.pixels
+    if task.parallel and prod(extents) < FEW_JOBS and tiles > 1:
+        return spread(builder.writer, (*extents, tiles), builder.tile, parallel=True)
     return spread(builder.writer, extents, builder.row, parallel=task.parallel)
 
 
@@ -47,6 +55,14 @@ class _Builder:
         for first, count, pixels in split_row(self.shape.width, self.pixels):
             with self.writer.loop(f"t{first}", count) as t:
                 self._tile(n, g, o, h, t * pixels + first, pixels)
+
+    def tile(self, n: Value, g: Value, o: Value, h: Value, t: Value) -> None:
+        """One whole tile of a row; the last one brings the rest of the row with it."""
+        self._tile(n, g, o, h, t * self.pixels, self.pixels)
+        tiles, rest = divmod(self.shape.width, self.pixels)
+        if rest:
+            with self.writer.when(tirx.EQ(t, tiles - 1)):
+                self._tile(n, g, o, h, tirx.IntImm("int32", tiles * self.pixels), rest)
 
     def _tile(self, n: Value, g: Value, o: Value, h: Value, column: Value, pixels: int) -> None:
         """One register tile: bias in, the whole reduction, the epilogue out."""

@@ -15,6 +15,9 @@ from budgetc_targets.kernels.rows import Row
 from budgetc_targets.kernels.writer import Value, Writer, literal, splat
 from budgetc_targets.task import Task
 
+MOST_STACK = 64 * 1024
+"""Bytes of a row that a thread of the pool may keep on its stack."""
+
 
 def build(task: Task, lanes: int, name: str) -> Kernel:
     """The function for a task, with vectors of `lanes` elements where every tensor has them."""
@@ -23,7 +26,8 @@ def build(task: Task, lanes: int, name: str) -> Kernel:
     dense = all(a.strides[axis] in (0, 1) for a in accesses) and task.output.strides[axis] == 1
     rows = _Rows(task, lanes if dense else 1, name)
     outer = [n for d, n in enumerate(task.output.shape) if d != axis]
-    return spread(rows.writer, outer, rows.row, parallel=False)
+    shared = task.parallel and 4 * rows.length <= MOST_STACK
+    return spread(rows.writer, outer, rows.row, parallel=shared)
 
 
 class _Rows:
