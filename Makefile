@@ -8,6 +8,7 @@ SHELL := /bin/sh
 VENV ?= .venv
 OUT ?= build/mnist
 WORKERS ?= 2
+BENCHMARK ?=
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 
@@ -78,8 +79,8 @@ docs: $(VENV)/.dev ## write the generated pages anew
 picture: $(VENV)/.installed ## compile the example and write the picture of its report
 	$(PY) docs/make_report_picture.py
 
-benchmark: $(VENV)/.installed ## six models beside onnxruntime, into build/benchmarks
-	$(PY) benchmarks/peers.py
+benchmark: $(VENV)/.installed ## ten models beside other runtimes, into build/benchmarks; options in BENCHMARK
+	$(PY) -m benchmarks.peers $(BENCHMARK)
 
 clean: ## remove what was built and every cache
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

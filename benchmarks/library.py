@@ -1,0 +1,124 @@
+"""This project's side of a benchmark: a library built as `budgetc compile` builds it, and timed by the host program."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from budgetc.build import Job, Optimised, build, run_passes
+from budgetc.load import Interface
+from budgetc.model import load_model
+from budgetc.registry import find_target
+from budgetc_specs.recipe import parse_recipe
+
+from benchmarks.machine import build_program, pinned
+
+FLOAT = "clean | fuse | clean"
+INT8 = f"{FLOAT} | quantize"
+_SOURCE = Path(__file__).with_name("host.c")
+_SECONDS = 900.0
+
+
+def build_library(
+    model: Path,
+    recipe: str,
+    threads: int,
+    folder: Path,
+    *,
+    calibration: Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Optimised:
+    """Compile a model into `folder`: the library, `optimised.onnx` and `interface.json`. Nothing is measured."""
+    loaded = load_model(model, shapes)
+    target = find_target("host")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="budgetc-benchmark-") as scratch:
+        work = Path(scratch)
+        (work / "model.onnx").write_bytes(loaded.data)
+        job = Job(
+            model=loaded,
+            model_file=work / "model.onnx",
+            calibration=calibration,
+            kind="host",
+            capability=target.capability(None, threads),
+            name="model",
+            library="shared",
+        )
+        optimised = run_passes(job, parse_recipe(recipe), work, _silent)
+        built = build(job, optimised, work, _silent)
+        shutil.copyfile(built.library, folder / built.library.name)
+    (folder / "optimised.onnx").write_bytes(optimised.model.data)
+    (folder / "interface.json").write_text(json.dumps(built.interface.to_json()))
+    return optimised
+
+
+def time_library(
+    folder: Path, samples: Path, seconds: float, threads: int, answers: Path | None = None
+) -> dict[str, Any]:
+    """One measurement in a fresh, pinned process.
+
+    Args:
+        folder: what `build_library` wrote.
+        samples: their bytes, one after the other.
+        seconds: how long inferences are timed.
+        threads: processors it is pinned to.
+        answers: where to write the outputs of all samples, as `reference.npz` has them.
+
+    Returns:
+        `median`, `best` and `runs` of an inference, `cold` start, in seconds; `resident` growth and `deploy`, in bytes.
+    """
+    interface = read_interface(folder)
+    sizes = [str(interface.workspace_bytes)]
+    library = folder / interface.library
+    ports = []
+    for group in (interface.inputs, interface.outputs):
+        ports += [str(len(group)), *(str(p.nbytes) for p in group)]
+    program = build_program(_SOURCE)
+    with tempfile.TemporaryDirectory(prefix="budgetc-benchmark-") as scratch:
+        raw = Path(scratch) / "answers.bin"
+        command = [
+            *(str(program), str(library.resolve()), interface.symbol, *sizes),
+            *(f"{seconds}", str(samples), str(raw) if answers else "-", *ports),
+        ]
+        with pinned(threads):
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_SECONDS, check=False
+            )
+        if done.returncode:
+            raise RuntimeError(f"exit code {done.returncode}: {done.stderr.strip()[-200:]}")
+        if answers:
+            _write_answers(raw, interface, answers)
+    said = json.loads(done.stdout)
+    taken = said.pop("nanoseconds")
+    return {
+        **said,
+        "median": statistics.median(taken) * 1e-9,
+        "best": min(taken) * 1e-9,
+        "runs": len(taken),
+        "deploy": library.stat().st_size,
+    }
+
+
+def read_interface(folder: Path) -> Interface:
+    """How the library in a folder is called."""
+    return Interface.from_json(json.loads((folder / "interface.json").read_text()))
+
+
+def _write_answers(raw: Path, interface: Interface, file: Path) -> None:
+    bytes_of = np.fromfile(raw, np.uint8).reshape(-1, sum(p.nbytes for p in interface.outputs))
+    answers: dict[str, Any] = {}
+    at = 0
+    for index, port in enumerate(interface.outputs):
+        part = np.ascontiguousarray(bytes_of[:, at : at + port.nbytes])
+        answers[str(index)] = part.view(port.dtype)
+        at += port.nbytes
+    np.savez(file, **answers)
+
+
+def _silent(stage: str) -> None:
+    del stage
