@@ -165,3 +165,25 @@ def test_a_full_disk(cli_environment):
         )
     assert done.returncode == 4
     assert "No space left on device" in done.stderr
+
+
+def test_an_interrupt_while_text_is_executed_has_the_same_code(cli_environment):
+    """As when a dataclass is being made: CPython would end the process by the signal."""
+    script = """
+import signal
+from budgetc.cli import main
+@main.guarded
+def verb():
+    exec("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+main.app.command("stop")(verb)
+main.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "stop"],
+        env=cli_environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("interrupted")
