@@ -16,13 +16,13 @@ import numpy as np
 
 from benchmarks import chart, machine, models, tables
 from benchmarks.peers import report
-from benchmarks.peers.contenders import Field, installed
+from benchmarks.peers.contenders import Field, installed, short
 from benchmarks.peers.summary import Figure, duels, figures, judge
 from benchmarks.turns import turned
 
 Measurements = list[dict[str, Any]]
 
-_OVERHEAD = 1.0  # seconds that a measurement takes beside what it times, for the first estimate
+_OVERHEAD = 0.5  # seconds that a measurement takes beside what it times, for the first estimate
 _COLOURS = {"float": "#0969da", "best": "#1a7f37"}
 
 
@@ -36,8 +36,9 @@ def main(given: Sequence[str] | None = None) -> int:
         fields, versions = prepare(arguments)
         if not fields:
             return 1
+        known = {**versions_of(out), **versions}
+        (out / "peers.json").write_text(json.dumps({"versions": known}))
         measure(fields, arguments, raw)
-        (out / "peers.json").write_text(json.dumps({"versions": versions}))
     publish(read(raw), out, arguments.page)
     return 0
 
@@ -112,7 +113,9 @@ def measure(fields: Sequence[Field], arguments: argparse.Namespace, raw: Path) -
     """
     chosen = {f.model.name for f in fields}
     old = read(raw)
-    if not arguments.resume:
+    if arguments.resume:  # what failed is tried again
+        old = [m for m in old if "error" not in m]
+    else:
         old = [m for m in old if m["model"] not in chosen or m["threads"] not in arguments.threads]
     raw.write_text("".join(json.dumps(m) + "\n" for m in old))
     done = {key(m) for m in old}
@@ -139,7 +142,7 @@ def measure(fields: Sequence[Field], arguments: argparse.Namespace, raw: Path) -
             found |= field.measure(contender, threads, arguments.seconds)
             found |= judged(field, contender, threads)
         except (RuntimeError, OSError, KeyError, ValueError) as error:
-            found["error"] = str(error)[:300]
+            found["error"] = short(error)
             failed.add((name, contender.name, threads))
         passed = time.monotonic() - began
         found["foreign"] = round(max(0.0, machine.foreign_seconds() - before) / passed, 3)
@@ -202,9 +205,10 @@ def refused(measurements: Measurements, out: Path) -> dict[str, dict[str, str]]:
         file = out / "models" / name / "prepared.json"
         known = json.loads(file.read_text()) if file.exists() else {}
         found[name] = {who: entry["note"] for who, entry in known.items() if not entry["ok"]}
+    ran = {(m["model"], m["contender"]) for m in measurements if "error" not in m}
     for m in measurements:
-        if "error" in m:
-            found[m["model"]][m["contender"]] = m["error"].splitlines()[0]
+        if "error" in m and (m["model"], m["contender"]) not in ran:
+            found[m["model"]][m["contender"]] = m["error"]
     return {name: why for name, why in found.items() if why}
 
 
@@ -221,15 +225,19 @@ def draw(found: Sequence[Figure]) -> str:
     return chart.bars(title, names, series, axis)
 
 
+def versions_of(out: Path) -> dict[str, str]:
+    """Of everything that was measured into a folder."""
+    file = out / "peers.json"
+    return dict(json.loads(file.read_text())["versions"]) if file.exists() else {}
+
+
 def head(measurements: Measurements, out: Path) -> str:
     """What was measured on and with."""
-    file = out / "peers.json"
-    versions = json.loads(file.read_text())["versions"] if file.exists() else {}
     days = sorted({m["when"] for m in measurements})
     foreign = [m["foreign"] for m in measurements]
     return (
         f"{machine.name()}, {os.cpu_count()} processors, Linux {platform.release().split('-')[0]}; "
-        f"{', '.join(f'{n} {v}' for n, v in versions.items())}; "
+        f"{', '.join(f'{n} {v}' for n, v in versions_of(out).items())}; "
         f"rounds: {max(m['round'] for m in measurements) + 1}; {' to '.join({days[0]: 0, days[-1]: 0})}. "
         f"Other programs took {statistics.median(foreign):.0%} of a processor meanwhile "
         f"(median; at most {max(foreign):.0%})."

@@ -101,11 +101,8 @@ class Field:
     def ready(self, threads: int) -> list[Contender]:
         """Those that can be measured, in the order of the table."""
         known = self._known()
-        return [c for c in CONTENDERS if known.get(_key(c, threads), {}).get("ok")]
-
-    def refusals(self) -> Mapping[str, str]:
-        """Why contenders are absent, by name."""
-        return {key: entry["note"] for key, entry in self._known().items() if not entry["ok"]}
+        here = [c for c in CONTENDERS if c.ours or c.runtime in self.peers]
+        return [c for c in here if known.get(_key(c, threads), {}).get("ok")]
 
     def measure(self, contender: Contender, threads: int, seconds: float) -> dict[str, Any]:
         """One measurement in a fresh, pinned process; with the answers where these are not known yet.
@@ -164,7 +161,7 @@ class Field:
                     calibration=self.model.folder / "calibration.npz",
                 )
             except Exception as error:  # whatever it is, the others are measured
-                known[key] = self._entry(_line(error))
+                known[key] = self._entry(short(error))
             else:
                 known[key] = self._entry()
             yield f"{key}: {known[key]['note'] or 'compiled'}"
@@ -185,7 +182,7 @@ class Field:
             try:
                 _run(command)
             except RuntimeError as error:
-                known[key] = self._entry(_line(error))
+                known[key] = self._entry(short(error))
             else:
                 known[key] = self._entry()
             yield f"{key}: {known[key]['note'] or 'prepared'}"
@@ -234,11 +231,11 @@ def _run(command: list[str]) -> str:
         raise RuntimeError(f"took longer than {_SECONDS} s") from None
     if done.returncode:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise RuntimeError(_line(RuntimeError(last)))
+        raise RuntimeError(short(RuntimeError(last)))
     return done.stdout
 
 
-def _line(error: Exception) -> str:
+def short(error: Exception) -> str:
     """An error's first line without folders, short enough for a page."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return re.sub(r"(?:/[\w.+-]+)+/", "", text)[:160]
