@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from budgetc.cli.exits import Terminated, catch_signals, exit_code, guarded
+from budgetc.cli.exits import Terminated, catch_signals, exit_code, guarded, signals_later
 from budgetc.measure.harness import BinaryError
 from budgetc.worker import ChildDied
 from budgetc_specs import errors
@@ -187,3 +187,25 @@ main.main()
     )
     assert done.returncode == 130, done.stderr
     assert done.stderr.startswith("interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_import_waits_for_its_end(number):
+    before = signal.getsignal(signal.SIGTERM)
+    catch_signals()
+    done = []
+
+    def imported():
+        with signals_later():
+            signal.raise_signal(number)
+            done.append("imported")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            imported()
+        assert done == ["imported"]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

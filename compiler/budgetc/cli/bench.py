@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from budgetc.cli.arguments import Json
+from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def bench(
 
     First its files are checked against the digests in its manifest. Inputs are made up.
     """
-    from budgetc.bench import bench as measure
+    with signals_later():
+        from budgetc.bench import bench as measure
 
     found = measure(folder, runs)
     if as_json:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from budgetc.cli.arguments import Overrides, SpecFile
+from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def check(spec: SpecFile, overrides: Overrides = None) -> int:
     from budgetc_specs.document import load_spec
 
     loaded = load_spec(spec, overrides or ())
-    from budgetc.compile import load_inputs  # after the spec, whose errors need no wait
+    with signals_later():  # after the spec, whose errors need no wait
+        from budgetc.compile import load_inputs
 
     model, calibration, evaluation, metric = load_inputs(loaded)
     out = open_terminal().out

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budgetc.cli.arguments import Json, Overrides, SpecFile
+from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import Terminal, open_terminal
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def compile_spec(
 
     try:
         with observed(terminal, loaded.search.time, quiet=quiet) as observer:
-            # Here, after the first sign of life: it takes a second or more.
-            from budgetc.compile import compile as compile_
+            with signals_later():  # here, after the first sign of life: it takes a second or more
+                from budgetc.compile import compile as compile_
 
             result = compile_(loaded, targets=target or None, out=destination, observer=observer)
     except (Exception, KeyboardInterrupt) as error:

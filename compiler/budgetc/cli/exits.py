@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -95,6 +96,26 @@ def leave_interrupted() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(INTERRUPTED)
+
+
+@contextmanager
+def signals_later() -> Iterator[None]:
+    """Hold back what asks the process to end until the block is done.
+
+    For imports of C extensions: one that is interrupted while it sets itself up crashes, or says that it is broken.
+    """
+    came: list[int] = []
+    held = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    held = {n: handler for n, handler in held.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda n, _: came.append(n))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
