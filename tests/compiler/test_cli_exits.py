@@ -167,28 +167,6 @@ def test_a_full_disk(cli_environment):
     assert "No space left on device" in done.stderr
 
 
-def test_an_interrupt_while_text_is_executed_has_the_same_code(cli_environment):
-    """As when a dataclass is being made: CPython would end the process by the signal."""
-    script = """
-import signal
-from budgetc.cli import main
-@main.guarded
-def verb():
-    exec("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
-main.app.command("stop")(verb)
-main.main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, "stop"],
-        env=cli_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 130, done.stderr
-    assert done.stderr.startswith("interrupted")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_an_import_waits_for_its_end(number):
     before = signal.getsignal(signal.SIGTERM)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import typer
 from budgetc_specs.errors import BudgetcError, EnvironmentError_, InternalError
@@ -85,17 +84,6 @@ def catch_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, _terminate)
-
-
-def leave_interrupted() -> NoReturn:
-    """End the process with the code of an interrupt.
-
-    CPython notes a KeyboardInterrupt that passes through `exec` of text, by which dataclasses are made on import, and
-    then ends the process by SIGINT whatever became of the exception.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(INTERRUPTED)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from budgetc.cli.bench import bench
 from budgetc.cli.check import check
 from budgetc.cli.compile import compile_spec
 from budgetc.cli.doctor import doctor
-from budgetc.cli.exits import INTERRUPTED, catch_signals, guarded, leave_interrupted
+from budgetc.cli.exits import catch_signals, guarded
 from budgetc.cli.passes import passes
 from budgetc.cli.schema import schema
 from budgetc.cli.targets import targets
@@ -66,12 +66,7 @@ for _name, _verb in _VERBS.items():
 def main() -> None:
     """Run the command that the process was started with, and end the process."""
     catch_signals()
-    try:
-        app()
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            leave_interrupted()
-        raise
+    app()
     sys.exit(0)
 
 
