@@ -90,6 +90,14 @@ def references(expression: Expr) -> Iterator[int]:
             yield from references(argument)
 
 
+def functions(expression: Expr) -> Iterator[str]:
+    """Names of the functions that an expression applies, with repeats."""
+    if isinstance(expression, Apply):
+        yield expression.fn
+        for argument in expression.args:
+            yield from functions(argument)
+
+
 def substitute(expression: Expr, replace: Callable[[Ref], Expr]) -> Expr:
     """The expression with every reference replaced."""
     if isinstance(expression, Ref):

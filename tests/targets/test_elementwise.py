@@ -139,6 +139,9 @@ def _sums() -> list[Job]:
             *(Access("float32", (4, 13), s) for s in ((13, 1), (0, 1), (1, 0))),
         )
     )
+    for long in (7, 32, 75):
+        line = dense("float32", (long,))
+        jobs.append(_job(f"shared line of {long}", ADD, line, line, line, parallel=True))
     for dtype in ("uint8", "int8", "int16", "int32"):
         both = dense(dtype, (3, 19))
         halved = apply("div", ADD, Const(2, "int32"))

@@ -9,7 +9,7 @@ import numpy as np
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, quoted
 from budgetc_targets.contract import Family
-from budgetc_targets.expression import Expr, Ref
+from budgetc_targets.expression import Expr, Ref, functions
 from budgetc_targets.task import Task
 
 from budgetc.lower.accesses import access, broadcast
@@ -18,11 +18,17 @@ from budgetc.lower.lowered import Fill
 from budgetc.lower.placement import Placement, Storage, Want, fills, place, row_major
 from budgetc.lower.wants import wants_of
 
-PARALLEL_WORK = 60_000
+PARALLEL_WORK = 120_000
 """Work below which a second thread costs more than it brings, in f32 multiply-accumulates: about a microsecond."""
 
 WORK_OF_A_BYTE_PRODUCT = 0.25
-WORK_OF_AN_ELEMENT = 4.0  # loaded, computed with, stored
+WORK_OF_AN_ELEMENT = 4.0  # loaded and stored
+WORK_OF_FUNCTIONS = {
+    **dict.fromkeys(("exp", "erf", "tanh", "log", "pow", "sin", "cos"), 30.0),
+    **dict.fromkeys(("div", "mod", "sqrt", "rsqrt"), 10.0),
+}
+"""Of each application, where it is not 1; softmax and normalisation go over their elements three times as well."""
+WORK_OF_SWEEPS = {"softmax": 40.0, "normalisation": 12.0}
 
 
 @dataclass(frozen=True)
@@ -173,8 +179,7 @@ class Steps:
         Raises:
             ModelError: no family takes it.
         """
-        each = WORK_OF_A_BYTE_PRODUCT if task.inputs and task.inputs[0].dtype == "uint8" else 1.0
-        if self.capability.threads > 1 and macs * each + work * WORK_OF_AN_ELEMENT > PARALLEL_WORK:
+        if self.capability.threads > 1 and _work(task, macs, work) > PARALLEL_WORK:
             task = replace(task, parallel=True)
         self.steps.append(
             Step(
@@ -237,3 +242,11 @@ class Steps:
         border = fills(placed, want.order)
         if border:
             self._fills[placed.storage] = border
+
+
+def _work(task: Task, macs: int, elements: int) -> float:
+    """What a task takes, in f32 multiply-accumulates."""
+    product = WORK_OF_A_BYTE_PRODUCT if task.inputs and task.inputs[0].dtype == "uint8" else 1.0
+    element = WORK_OF_AN_ELEMENT + WORK_OF_SWEEPS.get(task.kind, 0.0)
+    element += sum(WORK_OF_FUNCTIONS.get(name, 1.0) for name in functions(task.expression))
+    return macs * product + elements * element

@@ -1,7 +1,5 @@
 """The code of convolution kernels: blocks of filters, rows, register tiles and their reduction."""
 
-from math import prod
-
 from tvm import tirx
 
 from budgetc_targets.contract import Kernel, Point
@@ -15,7 +13,7 @@ from budgetc_targets.kernels.writer import Value, Writer, intrinsic, reinterpret
 from budgetc_targets.task import Task
 
 FEW_JOBS = 16
-"""Fewer rows and blocks than these are no even work for several threads: they share tiles instead."""
+"""Fewer rows than these are no even work for several threads: they share tiles instead."""
 
 
 def build(
@@ -24,10 +22,15 @@ def build(
     """The function for a task at one point of the family's space."""
     builder = _Builder(task, shape, arithmetic, point, name)
     extents = (shape.batch, shape.groups, builder.blocks, shape.rows)
+    if not task.parallel:
+        return spread(builder.writer, extents, builder.row, parallel=False)
+    if builder.heavy and shape.groups * builder.blocks > 1:
+        return spread(builder.writer, extents, builder.row, parallel=True, over=(1, 2))
     tiles = shape.width // builder.pixels
-    if task.parallel and prod(extents) < FEW_JOBS and tiles > 1:
-        return spread(builder.writer, (*extents, tiles), builder.tile, parallel=True)
-    return spread(builder.writer, extents, builder.row, parallel=task.parallel)
+    if shape.batch * shape.rows < FEW_JOBS and tiles > 1:
+        finer = (*extents, tiles)
+        return spread(builder.writer, finer, builder.tile, parallel=True, over=(0, 3, 4))
+    return spread(builder.writer, extents, builder.row, parallel=True, over=(0, 3))
 
 
 class _Builder:
@@ -49,6 +52,16 @@ class _Builder:
         self.bias = self.writer.pointer("bias", accumulator, whole * width)
         self.epilogue = Epilogue(self.writer, task, channel_axis=1)
         self.acc = self.writer.local("acc", accumulator, self.pixels * width)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the weights are more than the activations: threads then share the filters, else the pixels.
+
+        Threads that share pixels find them in their own caches, where the layer before left them.
+        """
+        size = 1 if self.shape.integer else 4
+        weights = self.shape.groups * self.blocks * self.block_elements * size
+        return weights > self.task.inputs[0].extent * size
 
     def row(self, n: Value, g: Value, o: Value, h: Value) -> None:
         """One row of the output, for one block of filters."""

@@ -24,7 +24,7 @@ MOST_TURNS = 8
 
 
 def build(task: Task, vector_bytes: int, name: str) -> Kernel:
-    """The function for a task. With `parallel`, threads share the outermost dimension."""
+    """The function for a task. With `parallel`, threads share the outermost dimension or the only one."""
     output, operands = collapse(task.output, task.operands)
     flat = replace(task, output=output, operands=tuple(operands))
     copies = flat.expression == Ref(0) and operands[0].dtype == output.dtype
@@ -50,15 +50,27 @@ def build(task: Task, vector_bytes: int, name: str) -> Kernel:
             # An index beyond the dimension: its elements lie behind each other.
             epilogue.write(mixed, [*index, at, integer(piece * count)], count)
 
-    def inner(*index: Value) -> None:
-        whole, rest = divmod(output.shape[axis], lanes)
-        if whole:
-            with writer.loop("v", whole) as v:
-                step(index, v * lanes, lanes)
+    whole, rest = divmod(output.shape[axis], lanes)
+
+    def tail(index: Sequence[Value]) -> None:
         for first, part in powers(rest):
             step(index, integer(whole * lanes + first), part)
 
+    def inner(*index: Value) -> None:
+        if whole:
+            with writer.loop("v", whole) as v:
+                step(index, v * lanes, lanes)
+        tail(index)
+
+    def vector(v: Value) -> None:
+        step((), v * lanes, lanes)
+        if rest:
+            with writer.when(tirx.EQ(v, whole - 1)):
+                tail(())
+
     outer = output.shape[:axis]
+    if task.parallel and not outer and whole > 1:
+        return spread(writer, (whole,), vector, parallel=True)
     if not (task.parallel and outer):
         return spread(writer, outer, inner, parallel=False)
 

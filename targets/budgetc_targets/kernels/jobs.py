@@ -1,34 +1,52 @@
 """The outer loops of a kernel: nested as they are, or one flat range that threads share out."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 from budgetc_targets.contract import Kernel
 from budgetc_targets.kernels.writer import Value, Writer
 
 
 def spread(
-    writer: Writer, extents: Sequence[int], body: Callable[..., None], *, parallel: bool
+    writer: Writer,
+    extents: Sequence[int],
+    body: Callable[..., None],
+    *,
+    parallel: bool,
+    over: Sequence[int] = (),
 ) -> Kernel:
     """Run `body` for every index of the extents, the last one fastest, and finish the function.
 
     With `parallel` the function takes a trailing range [begin, end) of flattened indices, and the
     kernel's `tasks` says how many there are; ranges that cover them once do the whole work.
+
+    Args:
+        writer: of the kernel.
+        extents: of the loops, outermost first.
+        body: called with an index.
+        parallel: whether threads share the work.
+        over: positions of the extents that threads share out, by default all; every range goes through
+            the others whole, outside of its own loop.
     """
     if not parallel:
         nested(writer, extents, body)
         return Kernel(writer.finish())
+    shared = list(over) or list(range(len(extents)))
+    whole = [d for d in range(len(extents)) if d not in shared]
     begin, end = writer.scalar("begin"), writer.scalar("end")
-    tasks = 1
-    for extent in extents:
-        tasks *= extent
-    with writer.loop("job", end - begin, begin) as job:
-        index: list[Value] = []
-        rest = job
-        for extent in reversed(extents[1:]):
-            index.insert(0, rest % extent)
-            rest = rest // extent
-        body(rest, *index)
-    return Kernel(writer.finish(), tasks)
+
+    def ranges(*outer: Value) -> None:
+        with writer.loop("job", end - begin, begin) as job:
+            index = dict(zip(whole, outer, strict=True))
+            rest = job
+            for d in reversed(shared[1:]):
+                index[d] = rest % extents[d]
+                rest = rest // extents[d]
+            index[shared[0]] = rest
+            body(*(index[d] for d in range(len(extents))))
+
+    nested(writer, [extents[d] for d in whole], ranges)
+    return Kernel(writer.finish(), prod(extents[d] for d in shared))
 
 
 def nested(writer: Writer, extents: Sequence[int], body: Callable[..., None]) -> None:

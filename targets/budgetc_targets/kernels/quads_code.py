@@ -22,8 +22,13 @@ def build(task: Task, arithmetic: Arithmetic, quads: Quads, point: Point, name: 
     builder = _Builder(task, arithmetic, quads, point, name)
     batch, _, rows, _ = task.output.shape
     extents = (batch, quads.blocks, -(-rows // builder.rows))
-    return spread(builder.writer, extents, builder.row, parallel=task.parallel)
+    few = batch * extents[2] < FEW_JOBS and quads.blocks > 1
+    over = (0, 1, 2) if few else (0, 2)  # pixels where the layer before left them
+    return spread(builder.writer, extents, builder.row, parallel=task.parallel, over=over)
 
+
+FEW_JOBS = 4
+"""Fewer pairs of rows than these are no even work for several threads: they share blocks too."""
 
 PACKS = {
     16: ("llvm.x86.avx512.packssdw.512", "llvm.x86.avx512.packuswb.512"),

@@ -4,6 +4,9 @@
  * The lock word holds the process id of its owner. After a fork the child finds the id of a process that it is not
  * and takes the lock over; the workers, which a fork does not copy, are then started anew.
  * A worker spins for a few microseconds after each piece of work, because the next kernel comes soon, then sleeps.
+ *
+ * A piece of work is BUDGETC_THREADS shares. Each thread takes its own, so that it finds in its cache what it made
+ * before; the caller then takes what nobody has begun. So a worker that sleeps, or has no processor, costs nothing.
  */
 #define _GNU_SOURCE
 #include "pool.h"
@@ -21,7 +24,8 @@
 
 static _Atomic int32_t owner;    /* process id of the inference's process, 0 when free */
 static _Atomic uint32_t round_;  /* counts pieces of work; workers sleep on it */
-static _Atomic uint32_t pending; /* workers that have not finished; the caller sleeps on it */
+static _Atomic uint32_t pending; /* shares that are not finished; the caller sleeps on it */
+static _Atomic uint32_t taken[BUDGETC_THREADS]; /* the last round in which each share was begun */
 static _Atomic int32_t sleepers;
 static _Atomic int32_t caller_sleeps;
 static _Atomic int32_t stopping;
@@ -35,7 +39,6 @@ static struct {
     pool_part part;
     const void *context;
     int32_t tasks;
-    uint32_t first_round; /* what round_ was when the workers started */
 } work;
 
 static void futex_sleep(_Atomic uint32_t *word, uint32_t value) {
@@ -54,17 +57,26 @@ static void relax(void) {
 #endif
 }
 
-/* Range `index` of BUDGETC_THREADS equal ones, however many workers there are: kernels may keep memory for each. */
-static void run_share(int32_t index) {
-    const int64_t tasks = work.tasks, shares = BUDGETC_THREADS;
-    const int32_t begin = (int32_t)(tasks * index / shares), end = (int32_t)(tasks * (index + 1) / shares);
+/*
+ * Share `index` of a round, unless somebody has begun it. Rounds end only when all their shares have, so what is not
+ * begun is of the round that is under way, and `work` is that round's.
+ */
+static void take_share(int32_t index, uint32_t round) {
+    uint32_t last = atomic_load(&taken[index]);
+    if ((int32_t)(round - last) <= 0 || !atomic_compare_exchange_strong(&taken[index], &last, round))
+        return;
+    const int64_t tasks = work.tasks;
+    const int32_t begin = (int32_t)(tasks * index / BUDGETC_THREADS);
+    const int32_t end = (int32_t)(tasks * (index + 1) / BUDGETC_THREADS);
     if (begin < end)
         work.part(work.context, begin, end);
+    if (atomic_fetch_sub(&pending, 1) == 1 && atomic_load(&caller_sleeps))
+        futex_wake(&pending);
 }
 
 static void *worker(void *argument) {
     const int32_t index = (int32_t)(intptr_t)argument;
-    uint32_t seen = work.first_round;
+    uint32_t seen = atomic_load(&round_) - 1; /* what has begun meanwhile may still want a hand */
     for (;;) {
         for (int32_t i = 0; i < spin_rounds && atomic_load_explicit(&round_, memory_order_acquire) == seen; i++)
             relax();
@@ -77,10 +89,8 @@ static void *worker(void *argument) {
         }
         if (atomic_load(&stopping))
             return 0;
-        seen++;
-        run_share(index);
-        if (atomic_fetch_sub(&pending, 1) == 1 && atomic_load(&caller_sleeps))
-            futex_wake(&pending);
+        seen = atomic_load(&round_);
+        take_share(index, seen);
     }
 }
 
@@ -94,7 +104,6 @@ static void start_workers(int32_t process) {
     started = 0;
     /* Spinning on a core that another thread of ours needs only delays it. */
     spin_rounds = sysconf(_SC_NPROCESSORS_ONLN) >= BUDGETC_THREADS ? SPIN_ROUNDS : 0;
-    work.first_round = atomic_load(&round_);
     if (pthread_attr_init(&attributes))
         return;
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -123,10 +132,12 @@ void pool_leave(int owned) {
         atomic_store(&owner, 0);
 }
 
-static void publish(void) {
-    atomic_fetch_add(&round_, 1);
+/* The new round's number. */
+static uint32_t publish(void) {
+    const uint32_t round = atomic_fetch_add(&round_, 1) + 1;
     if (atomic_load(&sleepers))
         futex_wake(&round_);
+    return round;
 }
 
 void pool_for(int owned, int32_t tasks, pool_part part, const void *context) {
@@ -137,11 +148,10 @@ void pool_for(int owned, int32_t tasks, pool_part part, const void *context) {
     work.part = part;
     work.context = context;
     work.tasks = tasks;
-    atomic_store(&pending, (uint32_t)started);
-    publish();
-    run_share(0);
-    for (int32_t i = started + 1; i < BUDGETC_THREADS; i++) /* of workers that could not be started */
-        run_share(i);
+    atomic_store(&pending, BUDGETC_THREADS);
+    const uint32_t round = publish();
+    for (int32_t i = 0; i < BUDGETC_THREADS; i++)
+        take_share(i, round);
     for (int32_t i = 0; i < spin_rounds && atomic_load_explicit(&pending, memory_order_acquire); i++)
         relax();
     for (uint32_t left; (left = atomic_load(&pending));) {
