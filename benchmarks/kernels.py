@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks import library, machine, tables
 from benchmarks.limits import Limits, highest, measure_limits
 from benchmarks.peers.contenders import BY_NAME, time_peer
+from benchmarks.roofline import Point, roofline
 from benchmarks.turns import in_turns
 
 _OPSET = 17
@@ -312,7 +313,7 @@ def main(given: Sequence[str] | None = None) -> int:
     add("--seconds", type=float, default=0.2, help="timed seconds of a measurement")
     add("--threads", type=int, default=1, help="of one inference; peaks are those of one core")
     add("--out", type=Path, default=machine.BUILD, help="folder for files and figures")
-    add("--page", type=Path, help="page whose part between the markers of kernels is replaced")
+    add("--page", type=Path, help="page whose part of kernels is replaced, and its roofline")
     arguments = parser.parse_args(given)
     unknown = sorted(set(arguments.families) - set(families))
     if unknown:
@@ -352,7 +353,18 @@ def main(given: Sequence[str] | None = None) -> int:
     (arguments.out / "kernels.md").write_text(text, encoding="utf-8")
     if arguments.page:
         tables.insert(arguments.page, "kernels", text)
+        chart = arguments.page.parent / "images" / "roofline.svg"
+        chart.write_text(roofline("Kernels on one core", limits, points(rows)), encoding="utf-8")
     return 0
+
+
+def points(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """The kernels whose operations are counted, for the roofline."""
+    return [
+        Point(r["kernel"], r["precision"], r["operations"] / r["bytes"], r["operations_per_s"])
+        for r in rows
+        if r["operations"]
+    ]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import chart, kernels, machine, models, scaling, tables
+from benchmarks import chart, kernels, limits, machine, models, roofline, scaling, tables
 from benchmarks.limits import Level, Limits, highest
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import report, summary
@@ -241,3 +241,18 @@ def test_a_topology_gets_random_weights() -> None:
     onnx.checker.check_model(model, full_check=True)
     assert [port.name for port in model.graph.input] == ["gpu_0/data_0"]
     assert "ConstantOfShape" not in {node.op_type for node in model.graph.node}
+
+
+def test_the_roofline_has_a_dot_for_each_kernel_and_a_line_for_each_roof() -> None:
+    levels = (limits.Level("L1", 32 << 10, 150e9), limits.Level("memory", 1 << 30, 15e9))
+    known = limits.Limits(100e9, 400e9, levels)
+    dots = [roofline.Point("a & b", "float", 2.0, 50e9), roofline.Point("c", "int8", 90.0, 3e11)]
+    root = ET.fromstring(roofline.roofline("<title>", known, dots))
+    space = {"s": "http://www.w3.org/2000/svg"}
+    assert len(root.findall("s:circle", space)) == 2
+    words = {e.text for e in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"L1", "memory", "float peak", "int8 peak", "<title>"} <= words
+    places = [float(c.attrib["cy"]) for c in root.findall("s:circle", space)]
+    assert places[1] < places[0], "the faster one is higher"
+    with pytest.raises(ValueError, match="no kernel"):
+        roofline.roofline("title", known, [])
