@@ -16,11 +16,12 @@ from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Point
 from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, narrowed
+from budgetc_targets.kernels.single import SinglePoint
 from budgetc_targets.task import Task
 
 
-class SingleFilter:
-    """The family of convolutions with one filter and runs of at least a vector."""
+class SingleFilter(SinglePoint):
+    """The family of convolutions with one filter and runs of at least a vector: as many pixels at a time as lanes."""
 
     kind: ClassVar[str] = "single-filter"
 
@@ -41,11 +42,6 @@ class SingleFilter:
         if kw * channels < vector(chosen) or y.shape[3] < chosen.lanes:
             return "a run or a row shorter than a vector"
         return None
-
-    def space(self, task: Task, capability: Capability) -> Sequence[Point]:
-        """One point: as many pixels as there are lanes."""
-        del task, capability
-        return [()]
 
     def pack(
         self, task: Task, capability: Capability, point: Point, constants: Mapping[str, Array]
