@@ -1,6 +1,7 @@
 """Small real libraries for the tests of emission: kernels in C, a lowered model written by hand."""
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from budgetc.emit.zig import Zig
 from budgetc.load import Interface
 from budgetc.lower.lowered import Call, Fill, Lowered, Pointer, Port
 from budgetc_specs.capability import Capability
+
+# Whoever starts a run in the background may have it ignore Ctrl-C, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ELEMENTS = 60
 
