@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from budgetc_specs.errors import quoted
-from budgetc_targets.expression import Expr
+from budgetc_targets.expression import Expr, Ref, substitute
 from onnx import helper, numpy_helper
 
 Array = npt.NDArray[Any]
@@ -50,6 +50,14 @@ class Operation:
         """The only output."""
         assert len(self.outputs) == 1, f"BUG: {self.label} has {len(self.outputs)} outputs"
         return self.outputs[0]
+
+    @property
+    def epilogue(self) -> Expr:
+        """The expression with the inputs behind the anchors counted from 0, as tasks count their operands."""
+        assert self.expression is not None, f"BUG: {self.label} has no expression"
+        return substitute(
+            self.expression, lambda r: r if r.index < 0 else Ref(r.index - self.anchors)
+        )
 
     @property
     def label(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from budgetc_targets.expression import Ref, substitute
+from budgetc_targets.expression import Ref
 from budgetc_targets.task import Access, Attribute, Task
 
 from budgetc.lower.accesses import access, broadcast, merge_rows, rows_as_pixels, two_dimensional
@@ -124,7 +124,6 @@ def _kernel(
 
     Kernels store vectors of channels; where the output's channel is not innermost, a copy follows.
     """
-    assert op.expression is not None
     shape = steps.graph.values[op.output].shape
     rank, channel = len(shape), -1 if rows else 1
     sides = [steps.placed[name] for name in op.inputs[op.anchors :]]
@@ -134,14 +133,11 @@ def _kernel(
     if final.shape[channel] > 1 and final.strides[channel] != 1:
         output = steps.scratch(f"{op.output}.inner", op.output, Want(order, ()))
     reshape = rows_as_pixels if rows else two_dimensional
-    expression = substitute(
-        op.expression, lambda r: r if r.index < 0 else Ref(r.index - op.anchors)
-    )
     task = Task(
         kinds[-1],
         (source,),
         reshape(access(output)),
-        expression,
+        op.epilogue,
         tuple(reshape(broadcast(p, shape)) for p in sides),
         tuple(attributes.items()),
     )

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from budgetc_targets.expression import Ref, substitute
+from budgetc_targets.expression import Ref
 from budgetc_targets.task import Access, Attribute, Task
 
 from budgetc.lower.accesses import access, broadcast
@@ -45,17 +45,13 @@ def _emit(
     macs: int = 0,
 ) -> None:
     """One call whose results lie side by side in the last dimension; a copy follows where readers wish otherwise."""
-    assert op.expression is not None
     shape = steps.graph.values[op.output].shape
     final = output = steps.allocate(op.output)
     if final.shape[-1] > 1 and final.strides[-1] != 1:
         output = steps.scratch(f"{op.output}.rows", op.output, _natural(final))
     sides = [steps.placed[name] for name in op.inputs[op.anchors :]]
-    expression = substitute(
-        op.expression, lambda r: r if r.index < 0 else Ref(r.index - op.anchors)
-    )
     operands = tuple(_four_dimensional(broadcast(p, shape)) for p in sides)
-    task = Task(kind, sources, _four_dimensional(access(output)), expression, operands, attributes)
+    task = Task(kind, sources, _four_dimensional(access(output)), op.epilogue, operands, attributes)
     arguments = [Argument.at(p) for p in inputs]
     steps.emit(op.name, task, arguments, sides, output, macs=macs, work=math.prod(shape))
     if output is not final:

@@ -13,7 +13,7 @@ from budgetc_targets.expression import Apply, Const, Expr, Ref
 from budgetc_targets.task import Access, Task
 
 from budgetc.lower.placement import Storage
-from budgetc.lower.steps import Argument, Step, Steps
+from budgetc.lower.steps import Argument, Steps
 
 MOST_OPERANDS = 8
 """More pointers than registers for them cost more than the code that is saved."""
@@ -23,19 +23,18 @@ _PLACEHOLDER = 0
 
 def share_kernels(steps: Steps) -> None:
     """Rewrite the steps in place."""
-    forms: dict[Task, list[int]] = defaultdict(list)
+    forms: dict[Task, list[tuple[int, Task]]] = defaultdict(list)
     for position, step in enumerate(steps.steps):
         if step.task:
-            forms[_form(step.task)].append(position)
-    for positions in forms.values():
-        tasks = [_task(steps.steps[p]) for p in positions]
-        values = [_literals(task.expression) for task in tasks]
+            forms[_form(step.task)].append((position, step.task))
+    for form, members in forms.items():
+        values = [_literals(task.expression) for _, task in members]
         differing = [
             i for i, column in enumerate(zip(*values, strict=True)) if len(set(column)) > 1
         ]
-        if not differing or len(tasks[0].operands) + len(differing) > MOST_OPERANDS:
+        if not differing or len(form.operands) + len(differing) > MOST_OPERANDS:
             continue
-        for position, task, row in zip(positions, tasks, values, strict=True):
+        for (position, task), row in zip(members, values, strict=True):
             chosen = [row[i] for i in differing]
             step = steps.steps[position]
             steps.steps[position] = replace(
@@ -43,11 +42,6 @@ def share_kernels(steps: Steps) -> None:
                 task=_lifted(task, differing),
                 operands=(*step.operands, *(_operand(steps, c) for c in chosen)),
             )
-
-
-def _task(step: Step) -> Task:
-    assert step.task, "BUG: only steps with tasks have forms"
-    return step.task
 
 
 def _form(task: Task) -> Task:
@@ -75,7 +69,7 @@ def _lifted(task: Task, differing: Sequence[int]) -> Task:
     refs = {position: Ref(first + i) for i, position in enumerate(differing)}
     expression = _replaced(task.expression, refs.get)
     literals = _literals(task.expression)
-    shape = task.operands[0].shape if task.operands else _space(task)
+    shape = _space(task)
     added = (Access(literals[i].dtype, shape, (0,) * len(shape)) for i in differing)
     return replace(task, expression=expression, operands=(*task.operands, *added))
 

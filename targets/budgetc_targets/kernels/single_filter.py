@@ -39,7 +39,7 @@ class SingleFilter(SinglePoint):
         if y.strides[3] != 1 or task.may_alias:
             return "the results do not lie side by side in memory of their own"
         chosen = arithmetic_of(task, capability)
-        if kw * channels < vector(chosen) or y.shape[3] < chosen.lanes:
+        if run_of(task) < vector(chosen) or y.shape[3] < chosen.lanes:
             return "a run or a row shorter than a vector"
         return None
 
@@ -68,10 +68,16 @@ class SingleFilter(SinglePoint):
         return build(task, arithmetic_of(task, capability), name)
 
 
+def run_of(task: Task) -> int:
+    """Numbers under a row of taps."""
+    kw: int = task.attribute("kernel")[1]
+    return kw * task.inputs[0].shape[1]
+
+
 def arithmetic_of(task: Task, capability: Capability) -> Arithmetic:
     """The arithmetic with vectors no longer than a run, where the machine has such."""
     chosen = arithmetic(task, capability)
-    run = task.attribute("kernel")[1] * task.inputs[0].shape[1]
+    run = run_of(task)
     return narrowed(chosen, run // 4 if chosen.integer else run)
 
 

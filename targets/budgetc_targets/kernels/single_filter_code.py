@@ -7,7 +7,7 @@ from budgetc_targets.kernels.arithmetic import Arithmetic
 from budgetc_targets.kernels.dot import DOTS
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.jobs import spread
-from budgetc_targets.kernels.single_filter import starts_of, vector
+from budgetc_targets.kernels.single_filter import run_of, starts_of, vector
 from budgetc_targets.kernels.writer import Value, Writer, intrinsic, literal, splat
 from budgetc_targets.task import Task
 
@@ -22,8 +22,8 @@ def build(task: Task, arithmetic: Arithmetic, name: str) -> Kernel:
 class _Builder:
     def __init__(self, task: Task, arithmetic: Arithmetic, name: str) -> None:
         self.task, self.arithmetic, self.lanes = task, arithmetic, arithmetic.lanes
-        self.kh, self.run = task.attribute("kernel")[0], _run(task)
-        self.starts = starts_of(self.run, vector(arithmetic))
+        self.kh = task.attribute("kernel")[0]
+        self.starts = starts_of(run_of(task), vector(arithmetic))
         self.writer = writer = Writer(name)
         self.sum_type = "int32" if arithmetic.integer else "float32"
         self.x = writer.pointer("x", task.inputs[0].dtype, task.inputs[0].extent)
@@ -85,8 +85,3 @@ class _Builder:
             pairs = [held[i : i + 2] for i in range(0, len(held), 2)]
             sums = [tirx.Shuffle(p, even) + tirx.Shuffle(p, odd) for p in pairs]
         return sums[0]
-
-
-def _run(task: Task) -> int:
-    kw: int = task.attribute("kernel")[1]
-    return kw * task.inputs[0].shape[1]
