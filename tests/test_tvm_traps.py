@@ -281,7 +281,9 @@ def test_sse_rounds_straight_from_unaligned_memory(reproduce: Reproduce) -> None
             return bool(re.search(r"cvtps2dq\\s+\\(%rdi\\)", code(function, cpu, "asm")))
 
         sse = X86_64().capability("x86-64", 1)
-        ours = kernel(lambda v: evaluate(apply("round_int", Ref(0)), lambda _: v, 4, lambda h: h), 4, made="int32")
+        ours = kernel(
+            lambda v: evaluate(apply("round_int", Ref(0)), lambda _: v, None, 4, lambda h: h), 4, made="int32"
+        )
         assert "cvtps2dq" in code(ours, sse, "asm") and not folded(ours, sse)
         plain = kernel(lambda v: intrinsic("llvm.lrint", "int32", 4, v), 4, made="int32")
         assert re.search(r"load <4 x float>, ptr \\S+, align 4\\b", code(plain, sse))

@@ -117,12 +117,13 @@ class Tuner:
         self._target.emit_object([k.function for k in kernels], self._capability, folder / "k.o")
         inputs = [_numbers(a) for a in task.inputs]
         operands = [_numbers(a) for a in task.operands]
+        numbers = [_padded(np.ones(task.numbers, np.float32))] if task.numbers else []
         output = _numbers(task.output)
         buffers: list[list[Array]] = []
         for point, kernel in zip(space, kernels, strict=True):
             packed = [_padded(a) for a in family.pack(task, self._capability, point, constants)]
             scratch = [_padded(np.zeros(kernel.scratch, np.uint8))] if kernel.scratch else []
-            buffers.append([*inputs, *packed, *operands, output, *scratch])
+            buffers.append([*inputs, *packed, *operands, *numbers, output, *scratch])
         (folder / "t.c").write_text(
             _timer_source([len(b) for b in buffers], [k.tasks for k in kernels])
         )

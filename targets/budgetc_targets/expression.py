@@ -24,6 +24,14 @@ class Const:
 
 
 @dataclass(frozen=True)
+class Number:
+    """A number that the caller gives, by its position in the task's table of numbers; f32 or s32."""
+
+    position: int
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
 class Apply:
     """A function of other expressions; FUNCTIONS lists the names and what they mean."""
 
@@ -31,7 +39,7 @@ class Apply:
     args: tuple["Expr", ...]
 
 
-Expr = Ref | Const | Apply
+Expr = Ref | Const | Number | Apply
 
 ACCUMULATOR = Ref(-1)
 

@@ -33,7 +33,8 @@ class Task:
     `inputs` are what the kernel family itself reads (activations); `operands` are the side inputs of
     the expression, in the output's index space (activations or constants, a stride of 0 where they
     broadcast). The C function takes the pointers of `inputs`, then the constants that the family
-    packs, then `operands`, then the output, then scratch memory where the kernel wants some, and with
+    packs, then `operands`, then a table of so many 4-byte `numbers` where the expression reads such,
+    then the output, then scratch memory where the kernel wants some, and with
     `parallel` a trailing range of tasks.
     `may_alias` allows the output to be written over an operand, element for element.
     """
@@ -46,6 +47,7 @@ class Task:
     attributes: tuple[tuple[str, Attribute], ...] = ()
     may_alias: bool = False
     parallel: bool = False
+    numbers: int = 0
 
     def attribute(self, name: str) -> Any:
         """An attribute's value.

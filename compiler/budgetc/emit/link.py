@@ -54,7 +54,7 @@ _STATIC_SCRIPT = f"""SECTIONS {{
 """
 _COMPILE = (
     "-std=c23",
-    "-O2",
+    "-Os",
     "-g0",
     "-fPIC",
     "-fvisibility=hidden",

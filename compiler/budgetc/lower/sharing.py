@@ -1,4 +1,4 @@
-"""One kernel for steps that differ in numbers only: what differs becomes an operand.
+"""One kernel for steps that differ in numbers only: what differs is read from a table that each call brings along.
 
 Layers of one shape are compiled once already where their tasks are equal. Quantised ones seldom are: scales and zero
 points stand in their expressions as literals. Literals that all steps of one form agree on stay where they are.
@@ -9,16 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from budgetc_targets.expression import Apply, Const, Expr, Ref
-from budgetc_targets.task import Access, Task
+from budgetc_targets.expression import Apply, Const, Expr, Number
+from budgetc_targets.task import Task
 
 from budgetc.lower.placement import Storage
 from budgetc.lower.steps import Argument, Steps
 
-MOST_OPERANDS = 8
-"""More pointers than registers for them cost more than the code that is saved."""
-
-_PLACEHOLDER = 0
+_TABLED = ("float32", "int32")
+"""Types of literals that fit a slot of the table."""
 
 
 def share_kernels(steps: Steps) -> None:
@@ -27,28 +25,36 @@ def share_kernels(steps: Steps) -> None:
     for position, step in enumerate(steps.steps):
         if step.task:
             forms[_form(step.task)].append((position, step.task))
-    for form, members in forms.items():
-        values = [_literals(task.expression) for _, task in members]
-        differing = [
-            i for i, column in enumerate(zip(*values, strict=True)) if len(set(column)) > 1
-        ]
-        if not differing or len(form.operands) + len(differing) > MOST_OPERANDS:
+    for members in forms.values():
+        rows = [_literals(task.expression) for _, task in members]
+        columns = list(zip(*rows, strict=True))
+        # Literals that are equal in every step, such as a scale that is read twice, share a slot.
+        slots = list(dict.fromkeys(column for column in columns if len(set(column)) > 1))
+        if not slots:
             continue
-        for (position, task), row in zip(members, values, strict=True):
-            chosen = [row[i] for i in differing]
+        numbers: dict[int, Expr] = {
+            i: Number(slots.index(column), column[0].dtype)
+            for i, column in enumerate(columns)
+            if column in slots
+        }
+        for member, (position, task) in enumerate(members):
             step = steps.steps[position]
+            expression = _replaced(task.expression, numbers.get)
+            table = _table(steps, [slot[member] for slot in slots])
             steps.steps[position] = replace(
                 step,
-                task=_lifted(task, differing),
-                operands=(*step.operands, *(_operand(steps, c) for c in chosen)),
+                task=replace(task, expression=expression, numbers=len(slots)),
+                operands=(*step.operands, table),
             )
 
 
 def _form(task: Task) -> Task:
-    """The task with every literal forgotten but its type."""
-    return replace(
-        task, expression=_replaced(task.expression, lambda _, c: Const(_PLACEHOLDER, c.dtype))
-    )
+    """The task with every literal that a table can hold forgotten but its type."""
+
+    def forgotten(_: int, literal: Const) -> Const:
+        return Const(0, literal.dtype) if literal.dtype in _TABLED else literal
+
+    return replace(task, expression=_replaced(task.expression, forgotten))
 
 
 def _literals(expression: Expr) -> list[Const]:
@@ -61,24 +67,6 @@ def _literals(expression: Expr) -> list[Const]:
 
     _replaced(expression, note)
     return found
-
-
-def _lifted(task: Task, differing: Sequence[int]) -> Task:
-    """The task with some of its literals as operands behind those that it has."""
-    first = len(task.operands)
-    refs = {position: Ref(first + i) for i, position in enumerate(differing)}
-    expression = _replaced(task.expression, refs.get)
-    literals = _literals(task.expression)
-    shape = _space(task)
-    added = (Access(literals[i].dtype, shape, (0,) * len(shape)) for i in differing)
-    return replace(task, expression=expression, operands=(*task.operands, *added))
-
-
-def _space(task: Task) -> tuple[int, ...]:
-    """The index space of a task's operands: the unreduced one for a reduction."""
-    full = dict(task.attributes).get("full", task.output.shape)
-    assert isinstance(full, tuple), "BUG: a shape is a tuple"
-    return full
 
 
 def _replaced(expression: Expr, change: Callable[[int, Const], Expr]) -> Expr:
@@ -97,9 +85,9 @@ def _replaced(expression: Expr, change: Callable[[int, Const], Expr]) -> Expr:
     return walk(expression)
 
 
-def _operand(steps: Steps, literal: Const) -> Argument:
-    """A literal in the weights."""
-    value = np.array(literal.value, literal.dtype)
-    name = steps.graph.add_constant("literal", value)
+def _table(steps: Steps, literals: Sequence[Const]) -> Argument:
+    """Literals side by side in the weights."""
+    value = np.concatenate([np.array([c.value], c.dtype).view(np.uint32) for c in literals])
+    name = steps.graph.add_constant("numbers", value)
     steps.storages[name] = Storage(name, "weights", value.nbytes)
     return Argument(name, 0)

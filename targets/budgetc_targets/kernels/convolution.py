@@ -21,7 +21,7 @@ from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Array, Kernel, Point
 from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, fitted
 from budgetc_targets.kernels.convolution_shape import shape_of
-from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles
+from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles, slots
 from budgetc_targets.task import Task
 
 
@@ -46,7 +46,9 @@ class Convolution:
         shape, chosen = shape_of(task), _arithmetic(task, capability)
         blocks = -(-shape.filters // chosen.lanes)
         cost = COSTS[chosen.name.rstrip("0123456789")]
-        return rank_tiles(shape.width, blocks, capability.vector_registers, cost)
+        steps = shape.kh * shape.kw * shape.steps
+        ending = slots(task.expression) / steps
+        return rank_tiles(shape.width, blocks, capability.vector_registers, cost, ending=ending)
 
     def pack(
         self, task: Task, capability: Capability, point: Point, constants: Mapping[str, Array]

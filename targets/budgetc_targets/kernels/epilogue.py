@@ -6,6 +6,7 @@ from tvm import tirx
 
 from budgetc_targets.expression import ACCUMULATOR, references
 from budgetc_targets.kernels.evaluate import evaluate, narrow, widen
+from budgetc_targets.kernels.numbers import Numbers
 from budgetc_targets.kernels.writer import Value, Writer, integer, splat
 from budgetc_targets.task import Access, Task
 
@@ -30,6 +31,7 @@ class Epilogue:
         self._operands = [
             writer.pointer(f"operand{i}", a.dtype, a.extent) for i, a in enumerate(task.operands)
         ]
+        self.numbers = Numbers(writer, task)
         self._output = writer.pointer("y", task.output.dtype, task.output.extent)
         self._used = sorted(set(references(task.expression)) - {ACCUMULATOR.index})
 
@@ -60,7 +62,7 @@ class Epilogue:
                 return accumulator
             return self.fetch(i, index, lanes)
 
-        value = evaluate(self._task.expression, operand, lanes, self._writer.hold)
+        value = evaluate(self._task.expression, operand, self.numbers, lanes, self._writer.hold)
         return narrow(value, self._task.output.dtype, lanes)
 
     def copied(self, index: Sequence[Value], lanes: int) -> Value:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import tirx
 
-from budgetc_targets.expression import Apply, Const, Expr, Ref
+from budgetc_targets.expression import Apply, Const, Expr, Number, Ref
 from budgetc_targets.kernels import functions
 from budgetc_targets.kernels.functions import Hold
 from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal
@@ -122,12 +122,19 @@ _FUNCTIONS: dict[str, Callable[[Value, int, Hold], Value]] = {
 }
 
 
-def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int, hold: Hold) -> Value:
+def evaluate(
+    expression: Expr,
+    operand: Callable[[int], Value],
+    number: Callable[[Number, int], Value],
+    lanes: int,
+    hold: Hold,
+) -> Value:
     """Code for an expression, equal subtrees computed once.
 
     Args:
         expression: what to compute.
         operand: gives operand i in its register type.
+        number: gives a number of the task's table in so many lanes (`Numbers`).
         lanes: of every operand and of the result.
         hold: keeps a value that is read more than once (`Writer.hold`).
     """
@@ -140,6 +147,8 @@ def evaluate(expression: Expr, operand: Callable[[int], Value], lanes: int, hold
                 built[node] = operand(node.index)
             elif isinstance(node, Const):
                 built[node] = literal(node.value, node.dtype, lanes)
+            elif isinstance(node, Number):
+                built[node] = number(node, lanes)
             else:
                 assert isinstance(node, Apply)
                 arguments = [build(a) for a in node.args]

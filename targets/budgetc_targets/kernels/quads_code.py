@@ -11,6 +11,7 @@ from budgetc_targets.kernels.dot import DOTS
 from budgetc_targets.kernels.epilogue import offset
 from budgetc_targets.kernels.evaluate import evaluate, widen
 from budgetc_targets.kernels.jobs import spread
+from budgetc_targets.kernels.numbers import Numbers
 from budgetc_targets.kernels.quads import UNIT, Quads, channel_order
 from budgetc_targets.kernels.tiles import knob
 from budgetc_targets.kernels.writer import Value, Writer, cast, intrinsic, splat
@@ -54,6 +55,7 @@ class _Builder:
         self.operands = [
             writer.pointer(f"operand{i}", a.dtype, a.extent) for i, a in enumerate(task.operands)
         ]
+        self.numbers = Numbers(writer, task)
         self.output = writer.pointer("y", "uint8", task.output.extent)
         self.acc = writer.local("acc", "int32", self.rows * self.pixels * self.block)
         packs = self.lanes in PACKS and arithmetic.name.startswith(("vpdpbusd", "maddubs"))
@@ -144,6 +146,7 @@ class _Builder:
                 evaluate(
                     self.expression,
                     self._operand(accumulator, index, k),
+                    self.numbers,
                     self.lanes,
                     self.writer.hold,
                 )

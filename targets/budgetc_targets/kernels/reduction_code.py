@@ -74,7 +74,11 @@ class _Body:
                 return
             here = _values(inner)
             value = evaluate(
-                task.expression, lambda k: self._epilogue.fetch(k, here, lanes), lanes, w.hold
+                task.expression,
+                lambda k: self._epilogue.fetch(k, here, lanes),
+                self._epilogue.numbers,
+                lanes,
+                w.hold,
             )
             w.store(state, 0, _COMBINE[mode](w.load(state, 0, lanes), value), lanes)
 

@@ -53,7 +53,13 @@ class _Rows:
         def logits(i: Value, lanes: int) -> Value:
             fetch = self.epilogue.fetch
             index = at(i)
-            value = evaluate(self.task.expression, lambda k: fetch(k, index, lanes), lanes, w.hold)
+            value = evaluate(
+                self.task.expression,
+                lambda k: fetch(k, index, lanes),
+                self.epilogue.numbers,
+                lanes,
+                w.hold,
+            )
             w.store(values, i, value, lanes)
             return w.load(values, i, lanes)
 

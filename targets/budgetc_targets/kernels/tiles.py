@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from budgetc_targets.contract import Point
+from budgetc_targets.expression import Apply, Expr
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,22 @@ def knob(chosen: Point, name: str) -> int:
     return dict(chosen)[name]
 
 
+_SLOTS = {"div": 12, "sqrt": 12, "rsqrt": 24, "mod": 16, "exp": 20, "erf": 40, "tanh": 50}
+"""Issue slots of the functions that are more than an instruction."""
+
+
+def slots(expression: Expr) -> int:
+    """Issue slots of an expression of vectors; what appears twice is computed once."""
+    seen: set[Expr] = set()
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Apply) and node not in seen:
+            seen.add(node)
+            waiting += node.args
+    return sum(_SLOTS.get(node.fn, 1) for node in seen if isinstance(node, Apply))
+
+
 def split_row(width: int, pixels: int) -> list[tuple[int, int, int]]:
     """Cover a row: (first pixel, number of tiles, pixels of a tile), the remainder as its own tile."""
     whole, rest = divmod(width, pixels)
@@ -55,12 +72,12 @@ def split_row(width: int, pixels: int) -> list[tuple[int, int, int]]:
     return parts + ([(whole * pixels, 1, rest)] if rest else [])
 
 
-def _row_cost(width: int, pixels: int, vectors: int, cost: TileCost) -> float:
+def _row_cost(width: int, pixels: int, vectors: int, cost: TileCost, ending: float) -> float:
     total = 0.0
     for _, count, p in split_row(width, pixels):
         slots = p * vectors * cost.dot + p * cost.per_pixel + vectors * cost.per_vector
         starved = max(1.0, cost.latency / (p * vectors))
-        total += count * slots * starved
+        total += count * (slots * starved + p * vectors * ending)
     return total
 
 
@@ -69,11 +86,25 @@ def _divisors(n: int) -> Iterator[int]:
 
 
 def rank_tiles(
-    width: int, blocks: int, registers: int, cost: TileCost, most: int = 12
+    width: int,
+    blocks: int,
+    registers: int,
+    cost: TileCost,
+    *,
+    ending: float = 0.0,
+    most: int = 12,
 ) -> Sequence[Point]:
     """Tiles for rows of `width` pixels and `blocks` vectors of channels, the cheapest first.
 
     Vectors divide the number of blocks, so that no block is a special case.
+
+    Args:
+        width: pixels of a row.
+        blocks: vectors of channels.
+        registers: vector registers of the machine.
+        cost: of the inner loop.
+        ending: issue slots of the epilogue of one accumulator, for each step of its reduction.
+        most: tiles to return.
     """
     ranked: list[tuple[float, int, Point]] = []
     for vectors in _divisors(blocks):
@@ -82,7 +113,7 @@ def rank_tiles(
                 continue
             if pixels * vectors > cost.most:
                 continue
-            price = _row_cost(width, pixels, vectors, cost) * (blocks // vectors)
+            price = _row_cost(width, pixels, vectors, cost, ending) * (blocks // vectors)
             code = (pixels + width % pixels) * vectors
             ranked.append((price, code, point(pixels=pixels, vectors=vectors)))
     if not ranked:

@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
-from budgetc.lower.sharing import MOST_OPERANDS, share_kernels
+from budgetc.lower.sharing import share_kernels
 
 
 def tasks_of(steps):
     return [step.task for step in steps.steps]
 
 
-def test_what_differs_becomes_an_operand_and_what_does_not_stays(walked):
+def table_of(steps, step):
+    return steps.graph.constants[step.operands[-1].storage].view(np.float32)
+
+
+def test_what_differs_goes_into_a_table_and_what_does_not_stays(walked):
     steps = walked(
         """g (float[2,3] x) => (float[2,3] y, float[2,3] z, float[2,3] e)
         { y = LeakyRelu<alpha=0.1>(x)  z = LeakyRelu<alpha=0.2>(x)  e = Elu(x) }"""
@@ -20,10 +24,10 @@ def test_what_differs_becomes_an_operand_and_what_does_not_stays(walked):
     assert first == second
     assert before[0] != before[1]
     assert other == before[2], "it has no twin"
-    assert len(first.operands) == len(before[0].operands) + 1, "the slope, but not the zero"
-    slopes = [step.operands[-1] for step in steps.steps[:2]]
-    values = [steps.graph.constants[a.storage] for a in slopes]
-    np.testing.assert_allclose(values, [0.1, 0.2], rtol=1e-6)
+    assert first.operands == before[0].operands
+    assert first.numbers == 1, "the slope, but not the zero"
+    values = [table_of(steps, step) for step in steps.steps[:2]]
+    np.testing.assert_allclose(values, [[0.1], [0.2]], rtol=1e-6)
 
 
 def test_equal_tasks_are_left_alone(walked):
@@ -43,23 +47,55 @@ def test_other_shapes_are_other_forms(walked):
     assert tasks_of(steps) == before
 
 
-def test_too_many_numbers_stay_in_the_code(walked):
+def test_any_count_of_numbers_is_one_table(walked):
     def chain(first):
         value = "x"
-        for i in range(MOST_OPERANDS):
+        for i in range(12):
             value, text = (
                 f"v{first}{i}",
-                f"v{first}{i} = HardSigmoid<alpha={first}.{i + 1}>({value})",
+                f"v{first}{i} = HardSigmoid<alpha={first}.{i + 11}>({value})",
             )
             yield text
 
     nodes = "  ".join([*chain(0), *chain(1)])
-    last = MOST_OPERANDS - 1
-    steps = walked(f"g (float[4] x) => (float[4] v0{last}, float[4] v1{last}) {{ {nodes} }}")
+    steps = walked(f"g (float[4] x) => (float[4] v011, float[4] v111) {{ {nodes} }}")
     before = tasks_of(steps)
     assert len(before) == 2, "each chain is one map"
     share_kernels(steps)
-    assert tasks_of(steps) == before
+    first, second = tasks_of(steps)
+    assert first == second
+    assert first.numbers == 12
+    assert len(first.operands) == len(before[0].operands)
+
+
+def test_numbers_that_are_equal_in_every_step_share_a_slot(walked):
+    steps = walked(
+        """g (float[4] x) => (float[4] y, float[4] z)
+        { a = LeakyRelu<alpha=0.1>(x)  y = LeakyRelu<alpha=0.1>(a)
+          b = LeakyRelu<alpha=0.2>(x)  z = LeakyRelu<alpha=0.2>(b) }"""
+    )
+    share_kernels(steps)
+    first, second = tasks_of(steps)
+    assert first == second
+    assert first.numbers == 1
+
+
+def test_numbers_keep_their_types(walked):
+    steps = walked(
+        """g (float[4] x) => (uint8[4] y, uint8[4] z)
+        { y = QuantizeLinear(x, s, n)  z = QuantizeLinear(x, t, m) }""",
+        s=np.array(0.5, np.float32),
+        t=np.array(0.25, np.float32),
+        n=np.array(3, np.uint8),
+        m=np.array(9, np.uint8),
+    )
+    share_kernels(steps)
+    first, second = tasks_of(steps)
+    assert first == second
+    tables = [table_of(steps, step) for step in steps.steps]
+    for table, scale, zero in zip(tables, (0.5, 0.25), (3, 9), strict=True):
+        assert scale in table
+        assert zero in table.view(np.int32)
 
 
 @pytest.mark.parametrize(
