@@ -23,6 +23,7 @@ CONTRACTS = {
     "budgetc_passes.contract",
     "budgetc_targets.contract",
     "budgetc_targets.expression",
+    "budgetc_targets.recurrence",
     "budgetc_targets.task",
 }
 

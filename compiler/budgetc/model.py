@@ -22,6 +22,7 @@ from budgetc.loading.normalise import (
     refuse_foreign_operators,
     separate_initializers,
 )
+from budgetc.loading.recurrent import put_steps_first
 from budgetc.loading.shapes import infer_static_shapes, shape_of
 from budgetc.loading.tensors import PROTOBUF_LIMIT, Stored, byte_length
 from budgetc.lower.lowered import Port
@@ -142,6 +143,7 @@ def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequenc
     refuse_foreign_operators(model)
     lift_constants(model)
     separate_initializers(model)
+    put_steps_first(model)
     name_nodes(model)
     _require_tensors(model)
     fix_dimensions(model, shapes)

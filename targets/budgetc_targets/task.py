@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from budgetc_targets.expression import Expr
+from budgetc_targets.recurrence import Cell
 
-Attribute = int | float | str | bool | tuple[int, ...]
+Attribute = int | float | str | bool | tuple[int, ...] | tuple[Cell, ...]
 
 
 @dataclass(frozen=True)

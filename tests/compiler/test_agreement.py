@@ -174,3 +174,12 @@ def test_reduction_length(mnist):
         elif node.op_type == "Gemm":
             expected += max(dims[node.input[1]])
     assert reduction_length(model.data) == expected > 100
+
+
+def test_every_step_of_a_recurrent_layer_counts():
+    from onnx import parser
+
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
+        g (float[5,1,3] x, float[1,12,3] w, float[1,12,4] r) => (float[5,1,1,4] y)
+        { y = GRU<hidden_size=4>(x, w, r) }""")
+    assert reduction_length(model.SerializeToString()) == 5 * (3 + 4)

@@ -78,6 +78,25 @@ def test_the_reason_for_staying_float(body: str, reason: str) -> None:
     assert_reason(node(body, W, inputs), reason)
 
 
+RECURRENT = "float[5,1,3] x, float[1,4,3] y"
+STATES = "float[1,4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}, float[1,2,2] r = {1,2,3,4}"
+
+
+def test_a_recurrent_layer_has_two_weights_whatever_is_read_of_it() -> None:
+    for results in ("out", "out, last", ", out"):
+        found = node(f"{results} = RNN <hidden_size=2> (x, w, r)", STATES, RECURRENT)
+        assert role_of(found) == Role((0,), weight=1, channel_axis=1, state_weight=2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [("(x, y, r)", "its weights are not constant"), ("(w, w, r)", "its input is constant")],
+)
+def test_the_reason_of_a_recurrent_layer(inputs: str, reason: str) -> None:
+    found = node(f"out = RNN <hidden_size=2> {inputs}", STATES, RECURRENT)
+    assert_reason(found, reason)
+
+
 def test_only_float32_is_quantised() -> None:
     found = node("h = Cast <to=10> (x) r = Relu(h) out = Cast <to=1> (r)")
     relu = found.inputs[0].producer() if found.inputs[0] is not None else None

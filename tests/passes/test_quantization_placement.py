@@ -149,3 +149,18 @@ def test_shape_arithmetic_is_neither_quantised_nor_reported() -> None:
     found = placed("s = Shape(x) h = Reshape(x, s) out = Gemm(h, w)")
     assert units(found) == [("Reshape", None), ("Gemm", None)]
     assert found.refused == ()
+
+
+def test_a_recurrent_layer_takes_integers_and_gives_reals() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["": 17]>
+    agraph (float[3,5,1] x) => (float[5,1,1,4] y, float[1,1,4] last)
+    <float[1,4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12},
+     float[1,4,4] r = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}>
+    { t = Transpose <perm=[1,2,0]> (x)  y, last = RNN <hidden_size=4> (t, w, r) }
+    """
+    found = place(prepared(ir.from_onnx_text(text)).graph)
+    assert units(found) == [("Transpose", None), ("RNN", None)]
+    assert coded(found) == ["x", "t"]
+    assert {value.name for value in found.internal} == {"t"}
+    assert found.refused == ()

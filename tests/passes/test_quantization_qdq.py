@@ -28,6 +28,8 @@ CONSTANTS = {
     "lo": np.array(0.0),
     "hi": np.array(8.0),
     "low": np.array(-1.0),
+    "inputs": RNG.normal(size=(2, 15, 8)),
+    "states": RNG.normal(size=(2, 15, 5)),
 }
 SAMPLES = [{"x": RNG.normal(size=(1, 3, 8, 8)).astype(np.float32)} for _ in range(8)]
 
@@ -288,3 +290,20 @@ def test_the_notes_say_what_became_of_each_node() -> None:
     assert notes[0].text.startswith("float tensor 'x' is quantised to u8 [-")
     assert "Conv: weights s8 of 7 bits, 6 scales" in notes[1].text
     assert "GlobalAveragePool: result u8 [" in notes[2].text
+
+
+def test_a_recurrent_layer_has_a_scale_for_each_row_of_both_directions() -> None:
+    _, model, notes = written("""s = ReduceMax <axes=[0], keepdims=0> (x)
+        h, out = GRU <hidden_size=5, direction="bidirectional"> (s, inputs, states)""")
+    layer = node_of(model, "GRU")
+    for index, name, limit in ((1, "inputs", 64), (2, "states", 127)):
+        found, dequantize = stored(layer, index)
+        integers, scale = found["codes"], found["scale"]
+        assert dequantize.attributes["axis"].as_int() == 1
+        assert integers.dtype == np.int8
+        assert np.abs(integers).max() == limit, "weights of a state meet no dot product"
+        assert scale.shape == found["zero_point"].shape == (15,)
+        error = np.abs(integers * scale[:, None] - CONSTANTS[name]).max()
+        assert error <= scale.max() / 2 + 1e-6
+    assert chain(model)[-3:] == ["QuantizeLinear", "DequantizeLinear", "GRU"]
+    assert any("weights of its state s8 of 8 bits" in note.text for note in notes)

@@ -149,7 +149,7 @@ def test_a_model_without_products_is_left_as_it_was() -> None:
     result = Quantize().run(plain, evidence())
     assert result.model is plain
     assert not result.modified
-    assert result.notes[-1].text == "no Conv, Gemm or MatMul can be quantised: left as it was"
+    assert result.notes[-1].text == "no product or recurrent layer can be quantised: left as it was"
 
 
 def test_no_samples_is_an_error() -> None:

@@ -31,6 +31,7 @@ class Operation:
     * `convolution`, `product`, `matmul`, `normalisation`, `pooling`, `softmax`, `reduction`:
       kernels; `expression` is what follows, over the accumulator and the inputs behind the first
       `anchors`
+    * `recurrent`: a kernel that goes through all steps of a sequence (`recurrent.py`)
     * `view`: the same elements under other strides (`attributes["view"]` names how)
     * `copy-into`: writes its inputs side by side into one output at `attributes["offsets"]`, the
       rest filled

@@ -20,6 +20,7 @@ from budgetc.lower.integer import form_integer_operations
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
 from budgetc.lower.permute import permute_flattened_weights
 from budgetc.lower.placement import Storage
+from budgetc.lower.recurrent import form_recurrent_operations
 from budgetc.lower.selection import select
 from budgetc.lower.sharing import share_kernels
 from budgetc.lower.steps import Argument, Step, Steps
@@ -60,6 +61,7 @@ def prepare(data: bytes) -> Graph:
     """
     graph = import_model(data)
     fold_constants(graph, keep=("DequantizeLinear",))
+    form_recurrent_operations(graph)
     quantise_early(graph)
     form_integer_operations(graph)
     fold_constants(graph)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Family
 
-from budgetc.lower import kernel_steps, matrix_steps, move_steps
+from budgetc.lower import kernel_steps, matrix_steps, move_steps, recurrent_steps
 from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.steps import Steps
 
@@ -17,6 +17,7 @@ _HANDLERS: Mapping[str, Callable[[Operation, Steps], None]] = {
     "pooling": kernel_steps.pooling,
     "matmul": matrix_steps.matmul,
     "normalisation": matrix_steps.normalisation,
+    "recurrent": recurrent_steps.recurrent,
     "softmax": move_steps.sweep,
     "reduction": move_steps.sweep,
     "copy-into": move_steps.copy_into,

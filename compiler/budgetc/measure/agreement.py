@@ -21,6 +21,7 @@ _TOP1_AGREEMENT = 0.99
 _NEAR_STEPS = 4.0
 _NEAR_SHARE = 0.95
 _LEVELS = 255
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _TRANSPARENT = frozenset({"Reshape", "Flatten", "Identity", "Squeeze", "Unsqueeze", "Transpose"})
 
 
@@ -138,6 +139,9 @@ def reduction_length(data: bytes) -> int:
         elif node.op_type == "Gemm" and first:
             transposed = any(a.name == "transA" and a.i for a in node.attribute)
             total += first[0] if transposed else first[-1]
+        elif node.op_type in {"LSTM", "GRU", "RNN"} and len(second) == 3:
+            hidden = second[1] // _GATES[node.op_type]
+            total += first[0] * (first[2] + hidden)  # every step is a layer
     return total
 
 

@@ -8,18 +8,23 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-Kind = Literal["anchor", "rider", "activation", "carrier"]
+Kind = Literal["anchor", "recurrent", "rider", "activation", "carrier"]
 """How a node comes to be quantised.
 
-An anchor (the products) always is. A rider is where one of its inputs arrives in integers. So is an
-activation, if anything behind it wants integers. A carrier only moves values: it is where its input
-arrives in integers or where its result is wanted so, and its result has the code of its input.
+An anchor (the products) always is. So is a recurrent layer, but for its states and results, which
+stay float: its input arrives in integers, and its weights are stored as such. A rider is where one
+of its inputs arrives in integers. So is an activation, if anything behind it wants integers. A
+carrier only moves values: it is where its input arrives in integers or where its result is wanted
+so, and its result has the code of its input.
 """
 
 KINDS: dict[str, Kind] = {
     "Conv": "anchor",
     "Gemm": "anchor",
     "MatMul": "anchor",
+    "LSTM": "recurrent",
+    "GRU": "recurrent",
+    "RNN": "recurrent",
     "Add": "rider",
     "Mul": "rider",
     "AveragePool": "rider",
@@ -60,6 +65,8 @@ class Role:
         weight: the input to be stored as s8, or None.
         bias: the input to be stored as s32, or None.
         channel_axis: the axis of the weight that has a scale an element; None: one scale for all.
+        state_weight: the input that multiplies what the node keeps in float, to be stored as s8 as
+            well, or None.
     """
 
     activations: tuple[int, ...]
@@ -67,6 +74,7 @@ class Role:
     weight: int | None = None
     bias: int | None = None
     channel_axis: int | None = None
+    state_weight: int | None = None
 
 
 def kind_of(node: ir.Node) -> Kind | None:
@@ -78,6 +86,8 @@ def role_of(node: ir.Node) -> Role | str:
     """The parts of the node's inputs, or the reason why the node has no integer form."""
     if kind_of(node) is None:
         return REASONS.get(node.op_type, f"{node.op_type} has no integer form")
+    if kind_of(node) == "recurrent":
+        return _recurrent(node)
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return "a result besides its first is used"
     if node.outputs[0].dtype != ir.DataType.FLOAT:
@@ -167,6 +177,19 @@ def _matmul(node: ir.Node) -> Role | str:
     if weight is None:
         return Role((0, 1))
     return Role((0,), weight=1, channel_axis=1 if weight.ndim == 2 else None)
+
+
+def _recurrent(node: ir.Node) -> Role | str:
+    """W and R, a scale for each row of both directions; the results are not looked at: they stay float."""
+    arrays = [constant(value) for value in node.inputs[:3]]
+    if arrays[0] is not None:
+        return "its input is constant; run `clean` first, which folds it"
+    for array in arrays[1:]:
+        if array is None:
+            return "its weights are not constant"
+        if array.dtype != np.float32:
+            return f"its weights are {array.dtype}, not float32"
+    return Role((0,), weight=1, channel_axis=1, state_weight=2)
 
 
 def _elementwise(node: ir.Node) -> Role | str:

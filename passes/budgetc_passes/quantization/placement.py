@@ -75,7 +75,7 @@ class _Placer:
             self.reasons[node] = role
         elif kind is not None:
             self.candidates[node] = Unit(node, kind, role)
-            if kind in {"anchor", "rider"} or node.outputs[0] in self.wanted:
+            if kind in {"anchor", "recurrent", "rider"} or node.outputs[0] in self.wanted:
                 self.wanted.update(self.candidates[node].inputs)
 
     def _attach(self, node: ir.Node) -> None:
@@ -107,7 +107,7 @@ class _Placer:
         arrives = any(value in self.integers for value in unit.inputs)
         if unit.kind == "activation":
             arrives = arrives and unit.output in self.wanted
-        if unit.kind == "anchor" or arrives:
+        if unit.kind in {"anchor", "recurrent"} or arrives:
             self._take(unit)
 
     def _backward(self, node: ir.Node) -> None:
@@ -120,6 +120,8 @@ class _Placer:
 
     def _take(self, unit: Unit) -> None:
         self.units[unit.node] = unit
+        if unit.kind == "recurrent":
+            return
         if unit.kind != "anchor" or unit.output in self.wanted or not self.float_head:
             self.integers.add(unit.output)
 

@@ -23,6 +23,8 @@ from budgetc_passes.quantization.operators import (
 from budgetc_passes.quantization.placement import Placement, Unit
 from budgetc_passes.quantization.ranges import Affine, Linear, quantize_linear
 
+_STATE_BITS = 8
+
 
 @dataclass(frozen=True)
 class WeightForm:
@@ -86,7 +88,13 @@ class _Writer:
             if linear.widened:
                 channels = f"scales of channels {list(linear.widened)}"
                 notes.append(Note("did", name, f"{channels} enlarged: their bias has to fit s32"))
-        code = self.codes.get(unit.output)
+        if unit.role.state_weight is not None:
+            scales = self._state_weights(unit, form)
+            said.append(
+                f"weights of its state s8 of {_STATE_BITS} bits, {len(scales)} scales "
+                f"{scales.min():.4g} to {scales.max():.4g}"
+            )
+        code = self.codes.get(unit.output) if unit.output in self.placement.internal else None
         said.append("result stays float32" if code is None else f"result u8 {_span(code)} {code}")
         if unit.follower is not None:
             bounds = clip_bounds(unit.follower)
@@ -155,6 +163,15 @@ class _Writer:
             if unit.node.op_type == "Gemm":
                 node.attributes.pop(attribute, None)
         return linear
+
+    def _state_weights(self, unit: Unit, form: WeightForm) -> npt.NDArray[np.float32]:
+        """Store what multiplies a float state, for which no dot product saturates; its scales."""
+        node, index = unit.node, unit.role.state_weight or 0
+        axis = unit.role.channel_axis if form.per_channel else None
+        array = np.asarray(constant(node.inputs[index]), np.float32)
+        linear = quantize_linear(array, None, np.float32(1.0), axis, _STATE_BITS)
+        self._store(node, index, linear.weight, linear.weight_scale, axis)
+        return linear.weight_scale.reshape(-1)
 
     def _store(
         self,

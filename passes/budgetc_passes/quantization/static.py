@@ -27,7 +27,8 @@ class Quantize:
     Activations are u8 with a scale and a zero point a tensor, weights s8 and symmetric with a scale
     a channel, biases s32. The graph keeps float32 inputs and outputs and is ordinary ONNX:
     QuantizeLinear and DequantizeLinear around each integer operator, a form that onnxruntime runs
-    with its integer kernels.
+    with its integer kernels. Of recurrent layers the input is quantised and both weights are
+    stored so, with a scale for each row of a gate; states and results stay float.
 
     Requires: float32, calibration samples. A BatchNormalization that `fuse` did not fold stays
     float. Ensures: opset 13 or above; no product or sum is followed by a Relu or Clip that the
@@ -93,7 +94,7 @@ class Quantize:
         placement = place(ready.graph, skip, float_head=self.output == "float")
         if not placement.units:
             nothing = Note(
-                "refused", "", "no Conv, Gemm or MatMul can be quantised: left as it was"
+                "refused", "", "no product or recurrent layer can be quantised: left as it was"
             )
             return PassResult(model, modified=False, notes=(*placement.refused, nothing))
         wanted = statistics(placement, self._statistic())

@@ -9,6 +9,7 @@ from budgetc_targets.kernels.elementwise import Elementwise
 from budgetc_targets.kernels.matmul import MatMul
 from budgetc_targets.kernels.normalisation import Normalisation
 from budgetc_targets.kernels.pooling import Pooling
+from budgetc_targets.kernels.recurrent import Recurrent
 from budgetc_targets.kernels.reduction import Reduction
 from budgetc_targets.kernels.single_filter import SingleFilter
 from budgetc_targets.kernels.softmax import Softmax
@@ -27,5 +28,6 @@ def cpu_families() -> Sequence[Family]:
         Normalisation(),
         Elementwise(),
         Softmax(),
+        Recurrent(),
         Reduction(),
     )

@@ -116,7 +116,8 @@ class Writer:
         self._blocks.append([])
         yield
         body = self._blocks.pop()
-        self._emit(tirx.IfThenElse(condition, _sequence(body), None))
+        if body:
+            self._emit(tirx.IfThenElse(condition, _sequence(body), None))
 
     def let(self, name: str, value: Value) -> Value:
         """A value computed once, here."""

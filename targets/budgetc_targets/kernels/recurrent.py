@@ -1,0 +1,145 @@
+"""Recurrent layers, f32: one call goes through all steps of a sequence, in one direction or both.
+
+    sum[g] = row[source] @ R[g]          a vector by a matrix, at every step and stage
+    row[i] = f(rows, sum, given, columns)
+
+What a step is, the task's cells say (`recurrence.py`): LSTM, GRU and RNN are three of them. What the input gives to the
+gates was computed before, for all steps in one product. Sums of a block of `vectors` of hidden units stay in registers
+over the whole product; weights are packed in the order in which they are read, [direction][block][k][gate][vector]
+[lane], the last vector padded with zeros. Weights in s8 are widened as they are read, their scales are columns of the
+cell. Sequences of a batch share the weights that are loaded, `rows` at a time. Code does not grow with the steps.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from budgetc_specs.capability import Capability
+
+from budgetc_targets.contract import Array, Kernel, Point
+from budgetc_targets.kernels.tiles import COSTS, knob, point
+from budgetc_targets.recurrence import Stage
+from budgetc_targets.task import Task
+
+MOST_ROWS = 4
+MOST_POINTS = 6
+WIDENING = 2.0
+"""Issue slots of making f32 of a vector of s8, beside loading it."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a stage's sums are formed: blocks of so many vectors, in so many independent chains of additions."""
+
+    count: int
+    vectors: int
+    chains: int
+
+
+class Recurrent:
+    """The family of recurrent layers.
+
+    Inputs of its tasks: what the input gives to the gates (steps, batch, directions, gates, hidden), the initial
+    values (directions, batch, hidden) of the rows in `initial`, the columns (directions, hidden), then the lengths of
+    the sequences (batch) as s32 with `lengths`, and with `computed` the weights (directions, gates, hidden, hidden),
+    which are a constant of the family otherwise. The output is (slots, directions, batch, hidden): with `sequence` the
+    result of every step, then the last values of the rows in `finals`. Attributes besides: `cells`, one for each
+    direction, alike but for their expressions; `reverse`, whether a single direction goes backwards; `weight_type`.
+    """
+
+    kind: ClassVar[str] = "recurrent"
+
+    def refusal(self, task: Task, capability: Capability) -> str | None:
+        """Real numbers, hidden units side by side."""
+        del capability
+        given, *others = task.inputs
+        if any(a.dtype not in ("float32", "int32") for a in task.inputs):
+            return f"activations of type {given.dtype}"
+        unordered = task.attribute("lengths") + task.attribute("computed")
+        for access in (given, task.output, *others[: len(others) - unordered]):
+            if access.shape[-1] > 1 and access.strides[-1] != 1:
+                return "the hidden units are not the innermost dimension"
+        return None
+
+    def space(self, task: Task, capability: Capability) -> Sequence[Point]:
+        """Rows and vectors, ranked by the issue slots that one step takes."""
+        batch = task.output.shape[2]
+        most = 1 if task.attribute("lengths") else min(batch, MOST_ROWS)
+        ranked: list[tuple[float, Point]] = []
+        for rows in range(1, most + 1):
+            price, knobs = 0.0, {"rows": rows}
+            for number, stage in enumerate(task.attribute("cells")[0].stages):
+                choices = list(_choices(task, stage, rows, capability))
+                cheapest, vectors = min(choices, default=(float("inf"), 1))
+                price += -(-batch // rows) * cheapest
+                knobs[f"vectors{number}"] = vectors
+            ranked.append((price, point(**knobs)))
+        ranked.sort(key=lambda r: r[0])
+        return [found for _, found in ranked[:MOST_POINTS]]
+
+    def pack(
+        self, task: Task, capability: Capability, point: Point, constants: Mapping[str, Array]
+    ) -> Sequence[Array]:
+        """Weights (directions, gates, hidden, hidden) in reading order, an array for each stage."""
+        if task.attribute("computed"):
+            return []
+        weight = np.asarray(constants["weight"])
+        directions, _, hidden, _ = weight.shape
+        packed = []
+        for number, stage in enumerate(task.attribute("cells")[0].stages):
+            blocks = blocks_of(task, capability, point, number)
+            width = blocks.vectors * capability.channel_block
+            shape = (directions, len(stage.gates), blocks.count * width, hidden)
+            padded = np.zeros(shape, weight.dtype)
+            padded[:, :, :hidden] = weight[:, list(stage.gates)]
+            split = padded.reshape(directions, len(stage.gates), blocks.count, width, hidden)
+            packed.append(np.ascontiguousarray(split.transpose(0, 2, 4, 1, 3)))
+        return packed
+
+    def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
+        """The kernel's code at one point of the space."""
+        from budgetc_targets.kernels.recurrent_code import build
+
+        stages = range(len(task.attribute("cells")[0].stages))
+        blocks = [blocks_of(task, capability, point, number) for number in stages]
+        return build(task, capability.channel_block, knob(point, "rows"), blocks, name)
+
+
+def blocks_of(task: Task, capability: Capability, point: Point, number: int) -> Blocks:
+    """The blocks of a stage at a point of the space."""
+    hidden, vectors = task.output.shape[-1], knob(point, f"vectors{number}")
+    stage = task.attribute("cells")[0].stages[number]
+    sums = knob(point, "rows") * len(stage.gates) * vectors
+    chains = _chains(sums, hidden, capability.vector_registers)
+    return Blocks(-(-hidden // (vectors * capability.channel_block)), vectors, chains)
+
+
+def _chains(sums: int, hidden: int, registers: int) -> int:
+    """Sums are split until there are enough of them to hide the latency of an addition."""
+    chains = 1
+    while (
+        sums * chains < COSTS["float"].latency
+        and hidden % (2 * chains) == 0
+        and 2 * chains * (sums + 1) + 2 <= registers
+    ):
+        chains *= 2
+    return chains
+
+
+def _choices(
+    task: Task, stage: Stage, rows: int, capability: Capability
+) -> Iterator[tuple[float, int]]:
+    """Issue slots of a stage's product, for a row of its matrix, and the vectors of a block that take them."""
+    hidden, gates, cost = task.output.shape[-1], len(stage.gates), COSTS["float"]
+    widening = WIDENING if task.attribute("weight_type") == "int8" else 0.0
+    whole = -(-hidden // capability.channel_block)
+    for vectors in range(1, whole + 1):
+        sums = rows * gates * vectors
+        if sums + rows + 2 > capability.vector_registers:
+            return
+        slots = sums * cost.dot + rows * cost.per_pixel
+        slots += gates * vectors * (cost.per_vector + widening)
+        chains = _chains(sums, hidden, capability.vector_registers)
+        starved = max(1.0, cost.latency / (sums * chains))
+        yield -(-whole // vectors) * slots * starved, vectors

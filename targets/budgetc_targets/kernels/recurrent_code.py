@@ -1,0 +1,265 @@
+"""The code of recurrent layers: a loop over steps around products of vectors by a matrix and sweeps over the units."""
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+
+from budgetc_targets.contract import Kernel
+from budgetc_targets.kernels.epilogue import offset
+from budgetc_targets.kernels.evaluate import evaluate
+from budgetc_targets.kernels.jobs import spread
+from budgetc_targets.kernels.recurrent import Blocks
+from budgetc_targets.kernels.rows import Row
+from budgetc_targets.kernels.writer import Value, Writer, cast, integer, intrinsic, literal, splat
+from budgetc_targets.recurrence import Cell
+from budgetc_targets.task import Task
+
+
+def build(task: Task, lanes: int, rows: int, blocks: Sequence[Blocks], name: str) -> Kernel:
+    """The function for a task.
+
+    Args:
+        task: the layer.
+        lanes: of a vector.
+        rows: sequences of the batch that go side by side.
+        blocks: how the sums of each stage are formed.
+        name: of the function.
+    """
+    return _Builder(task, lanes, rows, blocks, name).kernel()
+
+
+class _Builder:
+    """Scratch memory holds the working rows and the sums of each sequence, then weights that are packed here."""
+
+    def __init__(
+        self, task: Task, lanes: int, rows: int, blocks: Sequence[Blocks], name: str
+    ) -> None:
+        self.task, self.lanes, self.tile, self.blocks = task, lanes, rows, blocks
+        self.cells: Sequence[Cell] = task.attribute("cells")
+        self.cell = self.cells[0]
+        self.given, *others = task.inputs
+        self.steps, self.batch, self.directions, _, self.hidden = self.given.shape
+        self.writer = w = Writer(name)
+        pointers = [w.pointer(f"x{i}", a.dtype, a.extent) for i, a in enumerate(task.inputs)]
+        self.x = pointers.pop(0)
+        self.sources = list(zip(others, pointers, strict=True))
+        starts = len(task.attribute("initial"))
+        ends = len(others) - task.attribute("lengths") - task.attribute("computed")
+        self.initial = dict(zip(task.attribute("initial"), self.sources[:starts], strict=True))
+        self.columns = self.sources[starts:ends]
+        self.row = Row(w, self.hidden, lanes)
+        # A row is as long as the widest stage writes it.
+        self.length = max(b.count * b.vectors for b in blocks) * lanes
+        self.area = rows * (self.cell.rows + self.cell.gates) * self.length
+        self.jobs = (self.directions, -(-self.batch // rows))
+        self.computed = task.attribute("computed")
+        self.parallel = task.parallel and not self.computed and self.jobs[0] * self.jobs[1] > 1
+        areas = self.jobs[0] * self.jobs[1] if self.parallel else 1
+        sizes = [self._matrix(number) * self.directions for number in range(len(blocks))]
+        starts_at = [areas * self.area + sum(sizes[:number]) for number in range(len(blocks))]
+        total = areas * self.area + (sum(sizes) if self.computed else 0)
+        if not self.computed:
+            kind = task.attribute("weight_type")
+            packed = [w.pointer(f"r{i}", kind, size) for i, size in enumerate(sizes)]
+        self.y = w.pointer("y", "float32", task.output.extent)
+        self.scratch = w.pointer("scratch", "float32", total)
+        self.bytes = -(-4 * total // 64) * 64
+        self.weights = (
+            [(self.scratch, at) for at in starts_at]
+            if self.computed
+            else [(pointer, 0) for pointer in packed]
+        )
+
+    def kernel(self) -> Kernel:
+        if self.computed:
+            self._pack()
+        made = spread(self.writer, self.jobs, self._sequences, parallel=self.parallel)
+        return Kernel(made.function, made.tasks, self.bytes)
+
+    def _matrix(self, number: int) -> int:
+        """Elements of a stage's packed weights in one direction."""
+        blocks = self.blocks[number]
+        gates = len(self.cell.stages[number].gates)
+        return blocks.count * self.hidden * gates * blocks.vectors * self.lanes
+
+    def _pack(self) -> None:
+        """Computed weights into the order in which they are read."""
+        w = self.writer
+        access, source = self.sources[-1]
+        for number, stage in enumerate(self.cell.stages):
+            blocks, (target, at) = self.blocks[number], self.weights[number]
+            width = blocks.vectors * self.lanes
+
+            def place(
+                d: Value,
+                k: Value,
+                gate: int,
+                unit: Value,
+                count: int = len(stage.gates),
+                blocks: Blocks = blocks,
+                width: int = width,
+                at: int = at,
+            ) -> Value:
+                block = (d * blocks.count + unit // width) * self.hidden + k
+                return (block * count + gate) * width + unit % width + at
+
+            with w.loop("d", self.directions) as d, w.loop("k", self.hidden) as k:
+                for position, gate in enumerate(stage.gates):
+                    with w.loop("u", self.hidden) as u:
+                        found = w.load(source, offset(access, (d, integer(gate), u, k)))
+                        w.store(target, place(d, k, position, u), found)
+                    padding = blocks.count * width - self.hidden
+                    with w.loop("u", padding, self.hidden) as u:
+                        w.store(target, place(d, k, position, u), literal(0.0, "float32"))
+
+    def _sequences(self, d: Value, tile: Value) -> None:
+        """All steps of the sequences of a tile; the last tile overlaps the one before it."""
+        w = self.writer
+        first = tile * self.tile
+        if self.batch % self.tile:
+            first = tirx.min(first, self.batch - self.tile)
+        base: Value = integer(0)
+        if self.parallel:
+            base = (d * self.jobs[1] + tile) * self.area
+        self._begin(d, first, base)
+        length: Value = integer(self.steps)
+        ragged, sequence = self.task.attribute("lengths"), self.task.attribute("sequence")
+        if ragged:
+            access, source = self.sources[-1 - self.computed]
+            given = w.load(source, offset(access, (first,)))
+            length = w.let("length", tirx.max(tirx.min(given, integer(self.steps)), integer(0)))
+        with w.loop("s", length if ragged else self.steps) as s:
+            t = s
+            if self.directions > 1:
+                t = s + d * (length - 1 - s * 2)
+            elif self.task.attribute("reverse"):
+                t = length - 1 - s
+            for number in range(len(self.cell.stages)):
+                self._product(number, d, base)
+                self._update(number, t, d, first, base)
+        if ragged and sequence:
+            with w.loop("s", integer(self.steps) - length, length) as s:
+                for j, lanes in self.row.pieces("j"):
+                    zero = literal(0.0, "float32", lanes)
+                    w.store(self.y, offset(self.task.output, (s, d, first, j)), zero, lanes)
+        self._finish(d, first, base)
+        if ragged:
+            with w.when(tirx.EQ(length, integer(0))):
+                self._finish(d, first, base, empty=True)
+
+    def _row(self, base: Value, n: Value | int, row: int) -> Value:
+        """Where a sequence's working row begins, or behind these its sums of a gate."""
+        return base + (n * (self.cell.rows + self.cell.gates) + row) * self.length
+
+    def _begin(self, d: Value, first: Value, base: Value) -> None:
+        w = self.writer
+        with w.loop("n", self.tile) as n:
+            for row in range(self.cell.states):
+                for j, lanes in self.row.pieces("j"):
+                    value = literal(0.0, "float32", lanes)
+                    if row in self.initial:
+                        access, source = self.initial[row]
+                        value = w.load(source, offset(access, (d, first + n, j)), lanes)
+                    w.store(self.scratch, self._row(base, n, row) + j, value, lanes)
+
+    def _finish(self, d: Value, first: Value, base: Value, *, empty: bool = False) -> None:
+        """Hand out the last values of the rows; those of a sequence without steps are zero, as in onnxruntime."""
+        w = self.writer
+        slot = self.steps if self.task.attribute("sequence") else 0
+        with w.loop("n", self.tile) as n:
+            for position, row in enumerate(self.task.attribute("finals")):
+                for j, lanes in self.row.pieces("j"):
+                    value = literal(0.0, "float32", lanes)
+                    if not empty:
+                        value = w.load(self.scratch, self._row(base, n, row) + j, lanes)
+                    index = (integer(slot + position), d, first + n, j)
+                    w.store(self.y, offset(self.task.output, index), value, lanes)
+
+    def _product(self, number: int, d: Value, base: Value) -> None:
+        """The sums of a stage's gates, all units, for every sequence of the tile."""
+        w, stage, blocks = self.writer, self.cell.stages[number], self.blocks[number]
+        lanes, hidden, chains = self.lanes, self.hidden, blocks.chains
+        weights, at = self.weights[number]
+        kind = "float32" if self.computed else self.task.attribute("weight_type")
+        vectors = [(g, v) for g in range(len(stage.gates)) for v in range(blocks.vectors)]
+        count = len(vectors)
+        acc = w.local(f"acc{number}", "float32", chains * self.tile * count * lanes)
+
+        def place(chain: int, n: int, vector: int) -> int:
+            return ((chain * self.tile + n) * count + vector) * lanes
+
+        def sum_of(n: int, vector: int) -> Value:
+            parts = [w.load(acc, place(chain, n, vector), lanes) for chain in range(chains)]
+            while len(parts) > 1:
+                parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            return parts[0]
+
+        with w.loop("b", blocks.count) as b:
+            for slot in range(chains * self.tile * count):
+                w.store(acc, slot * lanes, literal(0.0, "float32", lanes), lanes)
+            block = d * self._matrix(number) + b * (hidden * count * lanes) + at
+            with w.loop("k", hidden // chains) as k:
+                for chain in range(chains):
+                    unit = k * chains + chain
+                    factors = [
+                        w.load(self.scratch, self._row(base, n, stage.source) + unit)
+                        for n in range(self.tile)
+                    ]
+                    for vector in range(count):
+                        where = block + (unit * count + vector) * lanes
+                        weight = w.load(weights, where, lanes)
+                        if kind == "int8":
+                            weight = w.hold(cast(weight, "float32", lanes))
+                        for n, factor in enumerate(factors):
+                            total = w.load(acc, place(chain, n, vector), lanes)
+                            product = (splat(factor, lanes), weight, total)
+                            added = intrinsic("llvm.fmuladd", "float32", lanes, *product)
+                            w.store(acc, place(chain, n, vector), added, lanes)
+            for n in range(self.tile):
+                for vector, (g, v) in enumerate(vectors):
+                    line = self._row(base, n, self.cell.rows + stage.gates[g])
+                    to = line + (b * blocks.vectors + v) * lanes
+                    w.store(self.scratch, to, sum_of(n, vector), lanes)
+
+    def _update(self, number: int, t: Value, d: Value, first: Value, base: Value) -> None:
+        """What the stage makes of its sums, by the cell of the direction."""
+        if all(cell == self.cell for cell in self.cells):
+            self._sweep(self.cell, number, t, d, first, base)
+            return
+        for direction, cell in enumerate(self.cells):
+            with self.writer.when(tirx.EQ(d, integer(direction))):
+                self._sweep(cell, number, t, d, first, base)
+
+    def _sweep(
+        self, cell: Cell, number: int, t: Value, d: Value, first: Value, base: Value
+    ) -> None:
+        w, stage = self.writer, cell.stages[number]
+        with w.loop("n", self.tile) as n:
+            for j, lanes in self.row.pieces("j"):
+                read = self._reader(cell, (t, d, first, n, j), base, lanes)
+                for row, expression in stage.updates:
+                    value = evaluate(expression, read, lanes, w.hold)
+                    w.store(self.scratch, self._row(base, n, row) + j, value, lanes)
+                if number == len(cell.stages) - 1 and self.task.attribute("sequence"):
+                    result = w.load(self.scratch, self._row(base, n, 0) + j, lanes)
+                    index = (t, d, first + n, j)
+                    w.store(self.y, offset(self.task.output, index), result, lanes)
+
+    def _reader(
+        self, cell: Cell, index: tuple[Value, ...], base: Value, lanes: int
+    ) -> Callable[[int], Value]:
+        """Gives what an expression of the cell refers to, for the units from j on."""
+        w = self.writer
+        t, d, first, n, j = index
+
+        def read(reference: int) -> Value:
+            if reference < cell.rows + cell.gates:
+                return w.load(self.scratch, self._row(base, n, reference) + j, lanes)
+            behind = reference - cell.rows - cell.gates
+            if behind < cell.gates:
+                at = offset(self.given, (t, first + n, d, integer(behind), j))
+                return w.load(self.x, at, lanes)
+            access, source = self.columns[behind - cell.gates]
+            return w.load(source, offset(access, (d, j)), lanes)
+
+        return read
