@@ -1,4 +1,4 @@
-"""All six example models, float and int8, for this machine and for aarch64: every number against onnxruntime."""
+"""All seven example models, float and int8, for this machine and for aarch64: every number against onnxruntime."""
 
 from pathlib import Path
 
@@ -31,6 +31,7 @@ CASES = {
     "mlperf_tiny_dscnn_kws": (MODELS, "input", (50, 10, 1), (0.0, 225.0)),
     "mlperf_tiny_mobilenet_vww": (MODELS, "input", (96, 96, 3), (0.0, 255.0)),
     "mtcnn_rnet": (MODELS, "input_2", (24, 24, 3), (-1.0, 1.0)),
+    "japanesevowels_gru": (MODELS, "input", (12, 25), (-2.0, 2.0)),
 }
 
 

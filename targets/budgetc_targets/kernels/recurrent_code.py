@@ -8,6 +8,7 @@ from budgetc_targets.contract import Kernel
 from budgetc_targets.kernels.epilogue import offset
 from budgetc_targets.kernels.evaluate import evaluate
 from budgetc_targets.kernels.jobs import spread
+from budgetc_targets.kernels.numbers import Numbers
 from budgetc_targets.kernels.recurrent import Blocks
 from budgetc_targets.kernels.rows import Row
 from budgetc_targets.kernels.writer import Value, Writer, cast, integer, intrinsic, literal, splat
@@ -47,6 +48,7 @@ class _Builder:
         ends = len(others) - task.attribute("lengths") - task.attribute("computed")
         self.initial = dict(zip(task.attribute("initial"), self.sources[:starts], strict=True))
         self.columns = self.sources[starts:ends]
+        self.numbers = Numbers(w, task)
         self.row = Row(w, self.hidden, lanes)
         # A row is as long as the widest stage writes it.
         self.length = max(b.count * b.vectors for b in blocks) * lanes
@@ -238,7 +240,7 @@ class _Builder:
             for j, lanes in self.row.pieces("j"):
                 read = self._reader(cell, (t, d, first, n, j), base, lanes)
                 for row, expression in stage.updates:
-                    value = evaluate(expression, read, lanes, w.hold)
+                    value = evaluate(expression, read, self.numbers, lanes, w.hold)
                     w.store(self.scratch, self._row(base, n, row) + j, value, lanes)
                 if number == len(cell.stages) - 1 and self.task.attribute("sequence"):
                     result = w.load(self.scratch, self._row(base, n, 0) + j, lanes)

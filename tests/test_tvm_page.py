@@ -1,0 +1,20 @@
+"""What docs/tvm.md says of TVM as a package, and that it lists every trap with a test and no other."""
+
+import re
+from importlib.metadata import requires
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_page_names_every_trap() -> None:
+    page = (ROOT / "docs" / "tvm.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_tvm_*.py")]
+    ours = {name for text in tests for name in re.findall(r"^def test_(\w+)\(", text, re.MULTILINE)}
+    assert named == ours - {"the_page_names_every_trap"}
+
+
+def test_tvm_lets_any_later_ffi_in() -> None:
+    (needed,) = (r for r in requires("apache-tvm") or () if r.startswith("apache-tvm-ffi"))
+    assert not re.search(r"==|<|~=", needed), "the pin of apache-tvm-ffi in pyproject.toml can go"
