@@ -1,5 +1,6 @@
 """Measure an artefact folder again, on this machine: intact files, memory, and latency beside onnxruntime."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Benchmark:
         capability: the sheet it was made for.
         size: of the library.
         memory: of one inference.
+        parts: what the manifest says of the library: its arena with bounds and map, kernels, calls.
         latency: beside onnxruntime on the optimised model, one and the other with as many threads as the target
             has; None where it cannot be timed here.
         reason: why not.
@@ -44,6 +46,7 @@ class Benchmark:
     capability: Capability
     size: Size
     memory: Memory
+    parts: Mapping[str, Any]
     latency: Latency | None
     reason: str = ""
 
@@ -61,6 +64,12 @@ class Benchmark:
                 "static": self.memory.static,
                 "stack": self.memory.stack,
                 "observed": self.memory.observed,
+            },
+            "arena": {
+                "bytes": self.parts.get("arena"),
+                "lower_bound": self.parts.get("arena_lower_bound"),
+                "order_bound": self.parts.get("arena_order_bound"),
+                "map": self.parts.get("arena_map"),
             },
             "latency": None,
             "reason": self.reason,
@@ -93,10 +102,11 @@ def bench(folder: Path, runs: int) -> Benchmark:
     interface = Interface.from_json(manifest)
     sheet = Capability.model_validate(manifest["target"])
     library = folder / interface.library
+    parts: Mapping[str, Any] = manifest.get("parts", {})
     size, reason = size_of(library), _why_not_timed(sheet)
     if reason:
         memory = memory_of(library, interface.workspace_bytes)
-        return Benchmark(folder, manifest["recipe"], sheet, size, memory, None, reason)
+        return Benchmark(folder, manifest["recipe"], sheet, size, memory, parts, None, reason)
     cache = cache_folder()
     shared = library.suffix == ".so"
     program = build_harness(
@@ -115,7 +125,7 @@ def bench(folder: Path, runs: int) -> Benchmark:
     memory = memory_of(
         library, interface.workspace_bytes, stack=used.stack, observed=used.anonymous
     )
-    return Benchmark(folder, manifest["recipe"], sheet, size, memory, latency)
+    return Benchmark(folder, manifest["recipe"], sheet, size, memory, parts, latency)
 
 
 def _why_not_timed(sheet: Capability) -> str:

@@ -28,7 +28,7 @@ class Trial:
         measurement: None where it was not built.
         verdicts: on every budget, in order.
         agreement: how its outputs compare with onnxruntime's.
-        parts: arena, its lower bound, kernels, calls, seconds.
+        parts: arena, its lower bounds for the order of calls and for any order, its map, kernels, calls, seconds.
         schedules: the tuner's choices.
     """
 

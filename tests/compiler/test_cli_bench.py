@@ -43,6 +43,22 @@ def test_in_words(budgetc_cli, folder):
     ]
 
 
+def test_the_memory_map(budgetc_cli, folder):
+    parts = json.loads((folder / "manifest.json").read_text())["parts"]
+    done = budgetc_cli("bench", folder, "--json", "--runs", "50")
+    assert json.loads(done.stdout)["arena"] == {
+        "bytes": parts["arena"],
+        "lower_bound": parts["arena_lower_bound"],
+        "order_bound": parts["arena_order_bound"],
+        "map": parts["arena_map"],
+    }
+    done = budgetc_cli("bench", folder, "-v", "--runs", "50")
+    assert done.returncode == 0
+    assert f"arena {parts['arena']} bytes" in done.stdout
+    for slot in parts["arena_map"]:
+        assert slot["name"] in done.stdout
+
+
 @pytest.mark.parametrize("name", ["libtiny.so", "tiny.h", "optimised.onnx"])
 def test_a_changed_file_is_named(budgetc_cli, folder, name):
     data = bytearray((folder / name).read_bytes())

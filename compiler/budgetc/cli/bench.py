@@ -27,6 +27,9 @@ def bench(
         int, typer.Option("--runs", metavar="N", min=1, max=1_000_000, help="Timed inferences.")
     ] = 1000,
     as_json: Json = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print the arena's bounds and its map.")
+    ] = False,
 ) -> int:
     """Measure an artefact again, in turns with onnxruntime.
 
@@ -39,11 +42,11 @@ def bench(
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        _print(open_terminal().out, found)
+        _print(open_terminal().out, found, verbose=verbose)
     return 0
 
 
-def _print(console: "Console", found: "Benchmark") -> None:
+def _print(console: "Console", found: "Benchmark", *, verbose: bool) -> None:
     from budgetc_specs.units import format_bytes, format_seconds
 
     from budgetc.bench import PEER, STATISTICS
@@ -56,6 +59,12 @@ def _print(console: "Console", found: "Benchmark") -> None:
     say(console, f"memory  {format_bytes(memory.total)} ({parts}, stack {stack})")
     if memory.warning:
         say(console, f"        {memory.warning}", "yellow")
+    if verbose:
+        from budgetc.cli.memory_map import print_memory_map
+
+        console.line()
+        print_memory_map(console, found.parts)
+        console.line()
     if latency is None:
         say(console, f"latency not timed: {found.reason}", "yellow")
         return

@@ -40,7 +40,11 @@ def compile_spec(
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="Also print what each pass did, and the schedules."),
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Also print what each pass did, the schedules and the memory map.",
+        ),
     ] = False,
 ) -> int:
     """Make an artefact that keeps every budget, or say why none can.

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from budgetc.cli.memory_map import print_memory_map
 from budgetc.cli.terminal import say
 from budgetc.result import Result, TargetResult, Trial
 from budgetc.verdict import Measurement, Verdict
@@ -49,6 +50,9 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
     console.print(_candidates(result))
     if verbose:
         _print_ledger(console, result)
+        if shown is not None:
+            console.line()
+            print_memory_map(console, shown.parts)
     if result.folder is not None:
         say(console, f"\nwritten to {result.folder}", "bold green")
 
@@ -188,7 +192,8 @@ def _print_ledger(console: Console, result: TargetResult) -> None:
         if trial.agreement:
             say(console, f"  against onnxruntime: {trial.agreement}")
         for key, value in trial.parts.items():
-            say(console, f"  {key}: {value}", "dim")
+            if key != "arena_map":
+                say(console, f"  {key}: {value}", "dim")
         for schedule in trial.schedules:
             words = ", ".join(f"{key} {value}" for key, value in schedule.items())
             say(console, f"  schedule: {words}", "dim")

@@ -9,7 +9,6 @@ from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Family, Kernel, Point, Target
 from budgetc_targets.task import Task
 
-from budgetc.lower.arena import Life, Plan, plan
 from budgetc.lower.constants import fold_constants
 from budgetc.lower.foreign import ForeignCompiler
 from budgetc.lower.fusion import fuse
@@ -17,10 +16,11 @@ from budgetc.lower.graph import Array, Graph
 from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.importer import import_model
 from budgetc.lower.integer import form_integer_operations
-from budgetc.lower.lowered import Call, Lowered, Pointer, Port
+from budgetc.lower.lowered import Call, Lowered, Pointer, Port, Slot
 from budgetc.lower.permute import permute_flattened_weights
 from budgetc.lower.placement import Storage
 from budgetc.lower.recurrent import form_recurrent_operations
+from budgetc.lower.planning import Schedule, Use, schedule
 from budgetc.lower.selection import select
 from budgetc.lower.sharing import share_kernels
 from budgetc.lower.steps import Argument, Step, Steps
@@ -107,6 +107,17 @@ def write(code: Code, target: Target, capability: Capability, folder: Path) -> P
     return path
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """A call whose place in the order, and whose pointers into the arena, are not known yet."""
+
+    step: Step
+    kernel: str
+    tasks: int
+    arguments: tuple[Argument | int, ...]
+    use: Use
+
+
 class _Assembler:
     def __init__(self, graph: Graph, steps: Steps, capability: Capability, choose: Chooser) -> None:
         self.graph, self.steps, self.capability, self.choose = graph, steps, capability, choose
@@ -114,7 +125,7 @@ class _Assembler:
         self.constant_offsets: dict[bytes, int] = {}
         self.functions: list[object] = []
         self.kernels: dict[tuple[str, Point], tuple[str, Kernel]] = {}
-        self.calls: list[tuple[Step, str, int, list[Argument | int]]] = []
+        self.calls: list[_Pending] = []
         self.foreign = ForeignCompiler(graph, capability)
 
     def assemble(self) -> Code:
@@ -123,8 +134,9 @@ class _Assembler:
                 self._foreign(step)
             else:
                 self._kernel(step)
-        arena = self._plan()
-        calls = tuple(self._call(call, arena) for call in self.calls)
+        chosen = self._schedule()
+        arena = chosen.plan
+        calls = tuple(self._call(self.calls[i], arena.offsets) for i in chosen.order)
         self.blob += bytes(WEIGHT_SLACK if self.blob else 0)
         lowered = Lowered(
             inputs=tuple(self._port(n) for n in self.graph.inputs),
@@ -133,6 +145,13 @@ class _Assembler:
             arena_bytes=arena.size,
             arena_lower_bound=arena.lower_bound,
             weight_bytes=len(self.blob),
+            arena_order_bound=chosen.order_bound,
+            arena_map=tuple(
+                Slot(name, arena.offsets[name], life.size, life.first, life.last)
+                for name, life in sorted(
+                    chosen.lives.items(), key=lambda i: (i[1].first, arena.offsets[i[0]])
+                )
+            ),
         )
         grown = any(step.task.kind in GROWING for step in self.steps.steps if step.task)
         return Code(lowered, bytes(self.blob), self.functions, grown)
@@ -167,9 +186,12 @@ class _Assembler:
         arguments: list[Argument | int] = [*step.inputs]
         arguments += [self._constant(array) for array in packed]
         arguments += [*step.operands, *step.outputs]
+        written = list(step.outputs)
         if kernel.scratch:
-            arguments.append(self._scratch(kernel.scratch))
-        self.calls.append((step, name, kernel.tasks, arguments))
+            written.append(self._scratch(kernel.scratch))
+            arguments.append(written[-1])
+        use = Use(_names((*step.inputs, *step.operands)), _names(written), part=step.part)
+        self.calls.append(_Pending(step, name, kernel.tasks, tuple(arguments), use))
 
     def _scratch(self, size: int) -> Argument:
         """Arena memory that only the call about to be made touches, so that it lives for that call."""
@@ -182,50 +204,54 @@ class _Assembler:
         for call in self.foreign.compile(step.foreign):
             self.functions.append(call.function)
             arguments: list[Argument | int] = []
+            read: list[Argument] = []
+            written: list[Argument] = []
             for argument in call.arguments:
                 if argument.constant is not None:
                     arguments.append(self._constant(argument.constant))
                 elif argument.scratch is not None:
                     self.steps.storages[argument.scratch.name] = argument.scratch
-                    arguments.append(Argument(argument.scratch.name, 0))
+                    written.append(Argument(argument.scratch.name, 0))
+                    arguments.append(written[-1])
+                elif argument.role == "input":
+                    read.append(step.inputs[argument.index])
+                    arguments.append(read[-1])
                 else:
-                    ports = step.inputs if argument.role == "input" else step.outputs
-                    arguments.append(ports[argument.index])
-            self.calls.append((step, call.name, 0, arguments))
+                    written.append(step.outputs[argument.index])
+                    arguments.append(written[-1])
+            use = Use(_names(read), _names(written))
+            self.calls.append(_Pending(step, call.name, 0, tuple(arguments), use))
 
-    def _touched(self, arguments: Sequence[Argument | int]) -> set[str]:
-        named = {a.storage for a in arguments if isinstance(a, Argument)}
-        return {n for n in named if self.steps.storages[n].region == "arena"}
+    def _schedule(self) -> Schedule:
+        arena = {n: s.size for n, s in self.steps.storages.items() if s.region == "arena"}
+        return schedule([call.use for call in self.calls], arena)
 
-    def _plan(self) -> Plan:
-        lives: dict[str, Life] = {}
-        for moment, (_, _, _, arguments) in enumerate(self.calls):
-            for name in self._touched(arguments):
-                first = lives[name].first if name in lives else moment
-                lives[name] = Life(self.steps.storages[name].size, first, moment)
-        return plan(lives)
-
-    def _call(self, call: tuple[Step, str, int, list[Argument | int]], arena: Plan) -> Call:
-        step, kernel, tasks, arguments = call
-        base = arena.offsets.get(step.outputs[0].storage, 0)
+    def _call(self, call: _Pending, offsets: Mapping[str, int]) -> Call:
+        step = call.step
+        base = offsets.get(step.outputs[0].storage, 0)
         return Call(
-            kernel=kernel,
-            arguments=tuple(self._pointer(a, arena) for a in arguments),
+            kernel=call.kernel,
+            arguments=tuple(self._pointer(a, offsets) for a in call.arguments),
             label=step.label,
             fills=tuple(
                 type(f)(f.offset + base, f.rows, f.width, f.stride, f.value) for f in step.fills
             ),
-            tasks=tasks,
+            tasks=call.tasks,
             macs=step.macs,
         )
 
-    def _pointer(self, argument: Argument | int, arena: Plan) -> Pointer:
+    def _pointer(self, argument: Argument | int, offsets: Mapping[str, int]) -> Pointer:
         if isinstance(argument, int):
             return Pointer("weights", argument)
         storage = self.steps.storages[argument.storage]
         if storage.region == "arena":
-            return Pointer("arena", arena.offsets[storage.name] + argument.offset)
+            return Pointer("arena", offsets[storage.name] + argument.offset)
         if storage.region == "weights":
             at = self._constant(self.graph.constants[storage.name])
             return Pointer("weights", at + argument.offset)
         return Pointer(storage.region, argument.offset, storage.index)
+
+
+def _names(arguments: Sequence[Argument]) -> tuple[str, ...]:
+    """The storages that arguments point into."""
+    return tuple(dict.fromkeys(a.storage for a in arguments))

@@ -51,8 +51,23 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Slot:
+    """A value's place in the arena: bytes from `offset` on, from the first call that touches it to the last."""
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Lowered:
-    """Everything emission needs beside the object file and the weights blob. All sizes are in bytes."""
+    """Everything emission needs beside the object file and the weights blob. All sizes are in bytes.
+
+    `arena_lower_bound` is what the calls need in their order, the most bytes alive at one of them; `arena_order_bound`
+    is what they are proven to need in any order. `arena_map` says what lies where.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -61,6 +76,8 @@ class Lowered:
     arena_lower_bound: int
     weight_bytes: int
     alignment: int = 64
+    arena_order_bound: int = 0
+    arena_map: tuple[Slot, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -91,4 +108,6 @@ class Lowered:
             arena_lower_bound=value["arena_lower_bound"],
             weight_bytes=value["weight_bytes"],
             alignment=value["alignment"],
+            arena_order_bound=value["arena_order_bound"],
+            arena_map=tuple(Slot(**s) for s in value["arena_map"]),
         )

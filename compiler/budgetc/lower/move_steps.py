@@ -49,7 +49,7 @@ def copy_into(op: Operation, steps: Steps) -> None:
     for source, offsets in zip(sources, op.attributes["offsets"], strict=True):
         shift = sum(o * s for o, s in zip(offsets, output.strides, strict=True))
         part = replace(output, shape=source.shape, offset=output.offset + shift, border=())
-        steps.emit_map(op.name, Ref(0), [source], part)
+        steps.emit_map(op.name, Ref(0), [source], part, part=True)
 
 
 def renamed(op: Operation, steps: Steps) -> None:

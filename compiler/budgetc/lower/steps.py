@@ -46,7 +46,10 @@ class Argument:
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel call. `constants` are what the family packs; `foreign` is an ONNX node."""
+    """One kernel call. `constants` are what the family packs; `foreign` is an ONNX node.
+
+    `part` says that it writes a part of the output's storage which no other such step touches.
+    """
 
     label: str
     task: Task | None
@@ -58,6 +61,7 @@ class Step:
     foreign: Operation | None = None
     fills: tuple[Fill, ...] = ()
     macs: int = 0
+    part: bool = False
 
 
 class Steps:
@@ -145,12 +149,18 @@ class Steps:
                 self.emit_map(f"copy {name}", Ref(0), [self.placed[name]], port)
 
     def emit_map(
-        self, label: str, expression: Expr, operands: Sequence[Placement], output: Placement
+        self,
+        label: str,
+        expression: Expr,
+        operands: Sequence[Placement],
+        output: Placement,
+        *,
+        part: bool = False,
     ) -> None:
-        """A call of an elementwise kernel."""
+        """A call of an elementwise kernel; see `Step` for `part`."""
         accesses = tuple(broadcast(p, output.shape) for p in operands)
         task = Task("elementwise", (), access(output), expression, accesses)
-        self.emit(label, task, [], operands, output, work=math.prod(output.shape))
+        self.emit(label, task, [], operands, output, work=math.prod(output.shape), part=part)
 
     def emit(
         self,
@@ -163,6 +173,7 @@ class Steps:
         constants: Mapping[str, Array] | None = None,
         macs: int = 0,
         work: int = 0,
+        part: bool = False,
     ) -> None:
         """A call of the first kernel family that takes the task.
 
@@ -175,6 +186,7 @@ class Steps:
             constants: what the family packs.
             macs: multiply-accumulates.
             work: elements that are gone over besides; both decide whether threads share it.
+            part: see `Step`.
 
         Raises:
             ModelError: no family takes it.
@@ -192,6 +204,7 @@ class Steps:
                 constants=constants or {},
                 fills=self._fills.pop(output.storage, ()),
                 macs=macs,
+                part=part,
             )
         )
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -164,6 +164,8 @@ class Seeker:
             parts = {
                 "arena": built.lowered.arena_bytes,
                 "arena_lower_bound": built.lowered.arena_lower_bound,
+                "arena_order_bound": built.lowered.arena_order_bound,
+                "arena_map": [asdict(slot) for slot in built.lowered.arena_map],
                 "kernels": len({c.kernel for c in built.lowered.calls}),
                 "calls": len(built.lowered.calls),
                 "macs": sum(c.macs for c in built.lowered.calls),
