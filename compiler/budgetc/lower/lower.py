@@ -15,12 +15,13 @@ from budgetc.lower.fusion import fuse
 from budgetc.lower.graph import Array, Graph
 from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.importer import import_model
+from budgetc.lower.in_place import write_in_place
 from budgetc.lower.integer import form_integer_operations
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port, Slot
 from budgetc.lower.permute import permute_flattened_weights
 from budgetc.lower.placement import Storage
-from budgetc.lower.recurrent import form_recurrent_operations
 from budgetc.lower.planning import Schedule, Use, schedule
+from budgetc.lower.recurrent import form_recurrent_operations
 from budgetc.lower.selection import select
 from budgetc.lower.sharing import share_kernels
 from budgetc.lower.steps import Argument, Step, Steps
@@ -95,6 +96,7 @@ def lower(
     graph = prepare(data)
     families = [f for f in target.families() if not (compact and f.kind in GROWING)]
     steps = walk(graph, capability, families)
+    write_in_place(steps, capability)
     share_kernels(steps)
     return _Assembler(graph, steps, capability, choose or default_point(capability)).assemble()
 

@@ -24,7 +24,7 @@ def share_kernels(steps: Steps) -> None:
     forms: dict[Task, list[tuple[int, Task]]] = defaultdict(list)
     for position, step in enumerate(steps.steps):
         if step.task:
-            forms[_form(step.task)].append((position, step.task))
+            forms[form_of(step.task)].append((position, step.task))
     for members in forms.values():
         rows = [_literals(task.expression) for _, task in members]
         columns = list(zip(*rows, strict=True))
@@ -48,7 +48,7 @@ def share_kernels(steps: Steps) -> None:
             )
 
 
-def _form(task: Task) -> Task:
+def form_of(task: Task) -> Task:
     """The task with every literal that a table can hold forgotten but its type."""
 
     def forgotten(_: int, literal: Const) -> Const:
