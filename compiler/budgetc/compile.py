@@ -126,6 +126,12 @@ def load_inputs(spec: Spec) -> tuple[Model, Data | None, Data | None, Metric]:
                     f"passes: {step.name} needs calibration data", f"{_CALIBRATION_HINT}."
                 )
     model = load_model(spec.model, {n: s.shape for n, s in spec.inputs.items()})
+    if model.quantized and any(_int8_peer(spec.budgets_for(name)) for name in spec.targets):
+        raise SpecError.of(
+            "budgets.latency: a budget relative to onnxruntime-int8 needs a float model, and this one "
+            "is quantized already",
+            "compare with onnxruntime, which runs the model as it is.",
+        )
     calibration = load_data(spec.data.calibration, model) if spec.data.calibration else None
     evaluation = None
     if spec.data.evaluation:
@@ -161,7 +167,9 @@ def _reference(
         observer(Event("stage", target, text=text))
 
     int8_model: bytes | None = None
-    if job.calibration:
+    if job.model.quantized:
+        say("the model is quantized already: its own codes are kept")
+    elif job.calibration:
         say("quantizing the baseline")
         folder = scratch / f"baseline-{target}"
         folder.mkdir()

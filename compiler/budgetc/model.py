@@ -12,8 +12,15 @@ import onnx
 from budgetc_specs.errors import ModelError, printable, quoted
 from onnx import TensorProto, helper
 
+from budgetc.loading.draft import opset_of
 from budgetc.loading.external import embed_external_data
 from budgetc.loading.inputs import fix_dimensions
+from budgetc.loading.integer_operators import (
+    needs_qdq,
+    raise_opset,
+    widen_small_weights,
+    write_as_qdq,
+)
 from budgetc.loading.normalise import (
     check_expansion,
     inline_functions,
@@ -26,6 +33,9 @@ from budgetc.loading.recurrent import put_steps_first
 from budgetc.loading.shapes import infer_static_shapes, shape_of
 from budgetc.loading.tensors import PROTOBUF_LIMIT, Stored, byte_length
 from budgetc.lower.lowered import Port
+
+OLDEST_OPSET = 9
+"""Models of older operator sets are converted; passes and lowering read this one and newer ones."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -46,6 +56,7 @@ class Model:
         parameter_count: elements of all initializers but the 64-bit integers, which are shapes and
             indices.
         weight_bytes: bytes of these.
+        quantized: whether it has integer codes as it is.
     """
 
     path: Path
@@ -56,6 +67,7 @@ class Model:
     opset: int
     parameter_count: int
     weight_bytes: int
+    quantized: bool = False
 
 
 def load_model(path: Path | str, inputs: Mapping[str, Sequence[int]] | None = None) -> Model:
@@ -140,14 +152,20 @@ def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequenc
     check_expansion(model)
     _check(model)
     model = inline_functions(model)
-    refuse_foreign_operators(model)
+    if 0 < opset_of(model) < OLDEST_OPSET:
+        model = raise_opset(model, OLDEST_OPSET)
     lift_constants(model)
     separate_initializers(model)
     put_steps_first(model)
     name_nodes(model)
+    model = write_as_qdq(model)
+    widen_small_weights(model)
+    refuse_foreign_operators(model)
     _require_tensors(model)
     fix_dimensions(model, shapes)
     model = infer_static_shapes(model)
+    if needs_qdq(model):  # what was inside of control flow
+        model = infer_static_shapes(write_as_qdq(model))
     _check(model)
     data = _serialised(model)
     weights = [
@@ -159,9 +177,10 @@ def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequenc
         digest=hashlib.sha256(data).hexdigest(),
         inputs=tuple(_port(v) for v in model.graph.input),
         outputs=tuple(_port(v) for v in model.graph.output),
-        opset=next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0),
+        opset=opset_of(model),
         parameter_count=sum(math.prod(w.tensor.dims) for w in weights),
         weight_bytes=sum(byte_length(w) for w in weights),
+        quantized=any(node.op_type == "DequantizeLinear" for node in model.graph.node),
     )
 
 

@@ -3,7 +3,7 @@
 import onnx_ir as ir
 import pytest
 from budgetc_passes.contract import PassError
-from budgetc_passes.quantization.opset import FIRST_OPSET, prepared
+from budgetc_passes.quantization.opset import FIRST_OPSET, prepared, quantised_by
 
 
 def model(body: str, opset: int = 17) -> ir.Model:
@@ -42,7 +42,9 @@ def test_an_opset_that_onnx_cannot_raise_is_refused() -> None:
         prepared(model("out = NoSuchOperator(x)", opset=6))
 
 
-def test_a_quantised_model_is_refused() -> None:
+def test_a_quantised_model_is_known_by_its_first_code() -> None:
     body = "q = QuantizeLinear(x, s, z) out = DequantizeLinear(q, s, z)"
-    with pytest.raises(PassError, match="quantised already; start from its float version"):
-        prepared(model(body))
+    found = quantised_by(model(body))
+    assert found is not None
+    assert found.op_type == "QuantizeLinear"
+    assert quantised_by(model("out = Relu(x)")) is None

@@ -157,10 +157,14 @@ def test_no_samples_is_an_error() -> None:
         Quantize().run(model(), evidence(samples=[]))
 
 
-def test_a_second_run_is_refused() -> None:
+def test_a_model_that_is_quantised_stays_as_it_is() -> None:
     once = Quantize().run(model(), evidence()).model
-    with pytest.raises(PassError, match="quantised already"):
-        Quantize().run(once, evidence())
+    again = Quantize().run(once, evidence(samples=[]))
+    assert again.model is once
+    assert not again.modified
+    (note,) = again.notes
+    assert note.kind == "refused"
+    assert note.text.startswith("the model is quantised already, as this")
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from budgetc_specs.errors import ModelError, printable, quoted
-from onnx import numpy_helper, shape_inference
+from onnx import TensorProto, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from budgetc.loading.control_flow import ControlFlow
 from budgetc.loading.normalise import all_graphs, replace_nodes, tensor_of
+from budgetc.loading.static_values import alone
 from budgetc.loading.tensors import PROTOBUF_LIMIT, node_label
 
 Array = npt.NDArray[np.generic]
@@ -19,10 +21,13 @@ Array = npt.NDArray[np.generic]
 # weight, and folding those is the work of a pass.
 _LONGEST = 1024
 _ARITHMETIC = frozenset(
-    {"Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand"}
-    | {"Floor", "Gather", "Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not"}
-    | {"Or", "Range", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Shape"}
-    | {"Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Unsqueeze", "Where"}
+    {"Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "CumSum"}
+    | {"Div", "Equal", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND"}
+    | {"Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod"}
+    | {"Mul", "Neg", "NonZero", "Not", "Or", "Pow", "Range", "Reciprocal", "ReduceMax"}
+    | {"ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "ScatterElements"}
+    | {"ScatterND", "Shape", "Sign", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum"}
+    | {"Tile", "Transpose", "Unsqueeze", "Where", "Xor"}
 )
 
 
@@ -35,10 +40,14 @@ def infer_static_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ModelError: inference finds a contradiction, or a shape depends on the data; names the node.
     """
+    control = ControlFlow()
     while True:
-        model = _infer(model)
-        if not _fold_arithmetic(model):
+        model = _infer(model, control)
+        if _fold_arithmetic(model) or control.sweep(model, _shapes(model.graph)):
+            continue
+        if not _leave_out_empty(model.graph):
             break
+    control.check(model, _shapes(model.graph))
     for graph in all_graphs(model.graph):
         _check_static(graph)
     return model
@@ -52,12 +61,14 @@ def shape_of(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
     return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
 
 
-def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
+def _infer(model: onnx.ModelProto, control: ControlFlow) -> onnx.ModelProto:
     try:
         return shape_inference.infer_shapes(
             model, check_type=True, strict_mode=True, data_prop=True
         )
     except Exception as error:
+        if control.selections:  # whose shapes may be what does not fit
+            control.check_selections(_shapes(shape_inference.infer_shapes(model).graph))
         words = printable(" ".join(str(error).split()))
         raise ModelError(
             f"the model's shapes do not fit together: {words}",
@@ -68,12 +79,11 @@ def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
 def _fold_arithmetic(model: onnx.ModelProto) -> bool:
     """Evaluate a graph's shape arithmetic as far as it goes, in place; whether there was any."""
     graph = model.graph
-    shapes = {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
-    shapes |= {i.name: tuple(i.dims) for i in graph.initializer}
+    shapes = _shapes(graph)
     known: dict[str, Array] = {
         i.name: numpy_helper.to_array(i)
         for i in graph.initializer
-        if len(i.dims) <= 1 and math.prod(i.dims) <= _LONGEST
+        if math.prod(i.dims) <= _LONGEST and i.data_type != TensorProto.STRING
     }
     outputs = {o.name for o in graph.output}
     # Only what a shape was read from, directly or not, is evaluated: constants that meet constants
@@ -120,16 +130,18 @@ def _evaluate(
         if not _short(node, [known[n] for n in names]):
             return None
     try:
-        results = ReferenceEvaluator(_alone(node, model)).run(None, feeds)
+        results = ReferenceEvaluator(alone(node, model)).run(None, feeds)
     except Exception:  # then it is not ours to evaluate, and the node stays
         return None
     named = dict(zip([o for o in node.output if o], map(np.asarray, results), strict=True))
-    return named if all(v.ndim <= 1 and v.size <= _LONGEST for v in named.values()) else None
+    return named if all(v.size <= _LONGEST for v in named.values()) else None
 
 
 def _short(node: onnx.NodeProto, values: list[Array]) -> bool:
     """Whether a result is short, asked before computing what is as long as a number says."""
     numbers = [np.asarray(v, np.float64) for v in values]
+    if node.op_type == "Tile" and len(numbers) == 2:
+        return float(np.prod(numbers[1])) * numbers[0].size <= _LONGEST
     if node.op_type in {"ConstantOfShape", "Expand"}:
         return float(np.prod(numbers[-1])) <= _LONGEST
     if node.op_type == "Range" and len(numbers) == 3:
@@ -138,17 +150,25 @@ def _short(node: onnx.NodeProto, values: list[Array]) -> bool:
     return True
 
 
-def _alone(node: onnx.NodeProto, model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of one node, under the operator sets of the model it is from."""
-    graph = onnx.helper.make_graph(
-        [node],
-        "alone",
-        [onnx.ValueInfoProto(name=n) for n in dict.fromkeys(i for i in node.input if i)],
-        [onnx.ValueInfoProto(name=n) for n in node.output if n],
-    )
-    return onnx.helper.make_model(
-        graph, opset_imports=model.opset_import, ir_version=model.ir_version
-    )
+def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...] | None]:
+    """The static shapes of a graph's values, None for the others."""
+    shapes = {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+    return shapes | {i.name: tuple(i.dims) for i in graph.initializer}
+
+
+def _leave_out_empty(graph: onnx.GraphProto) -> bool:
+    """Take inputs without elements out of every Concat, in place; whether there were any."""
+    shapes = _shapes(graph)
+    changed = False
+    for node in graph.node:
+        if node.op_type != "Concat":
+            continue
+        full = [name for name in node.input if 0 not in (shapes.get(name) or ())]
+        if full and len(full) < len(node.input):
+            del node.input[:]
+            node.input.extend(full)
+            changed = True
+    return changed
 
 
 def _forget(graph: onnx.GraphProto, names: set[str]) -> None:

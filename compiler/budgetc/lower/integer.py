@@ -2,26 +2,34 @@
 
 The rounding follows onnxruntime's integer kernels, which are the oracle:
 
-    convolution, matrix product   y = clamp(rint(acc * (sx * sw[c] / sy)) + zy),  acc = bias + sum (x - zx) * w
+    convolution, matrix product   y = clamp(rint(acc * (sx * sw[c] / sy)) + zy),  acc = bias + sum (x - zx) * (w - zw)
+    product of two activations    the same, without a bias
     addition                      y = clamp(rint(fma(a, sa / sy, fma(b, sb / sy, c))) + zy),  c = -(za sa + zb sb) / sy
-    global and average pooling    y = clamp(rint((sum x - n zx) * sx / (n sy)) + zy)
+    multiplication                y = clamp(rint(fma((a - za) * (b - zb), sa * sb / sy, zy)))
+    global average pooling        y = clamp(rint((sum x - n zx) * sx / (n sy)) + zy)
+    average pooling               y = clamp(rint((sum (x - zx) * sx) / n / sy + zy))
 
 all in f32. Operators that only move elements work on the integers themselves. What is left over is computed in float
 between a DequantizeLinear and a QuantizeLinear, which are elementwise maps like any other.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
 
-from budgetc.lower.graph import Array, Graph, Operation
+from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.hoisting import MOVES
-from budgetc.lower.quantisation import LIMITS, Quantisation, quantisation_of, round_and_clamp
-
-PRODUCTS = ("Conv", "Gemm", "MatMul")
-_LARGEST_SUM = 2**31 - 1
-_SAME_SCALE = 1e-5  # relative; two ways to compute one f32 product differ by less
+from budgetc.lower.integer_products import PRODUCTS, ProductFormer, to_whole_numbers
+from budgetc.lower.quantisation import (
+    BYTES,
+    Quantisation,
+    centre,
+    quantisation_of,
+    round_and_clamp,
+    round_shifted,
+)
 
 
 def form_integer_operations(graph: Graph) -> None:
@@ -32,24 +40,27 @@ def form_integer_operations(graph: Graph) -> None:
     _Former(graph).run()
 
 
-def per_filter(bias: Array | None, filters: int) -> Array | None:
-    """A bias as one number for each filter, or None where it differs from row to row."""
-    if bias is None or not (bias.size == 1 or bias.size == filters == bias.shape[-1]):
-        return None
-    return np.broadcast_to(bias.reshape(-1), (filters,))
-
-
 class _Former:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.producers = graph.producers()
         self.uses = graph.uses()
+        self.products = ProductFormer(graph, self.producers)
+        self.formers: Mapping[
+            str, Callable[[Operation, Operation, Quantisation], Operation | None]
+        ] = {
+            "Add": self._add,
+            "Mul": self._mul,
+            "GlobalAveragePool": self._global_average,
+            **dict.fromkeys((*sorted(MOVES), "Concat"), self._move),
+        }
 
     def run(self) -> None:
-        replaced: dict[str, Operation] = {}  # by the output they make
+        replaced: dict[str, list[Operation]] = {}  # by the output they make
         absorbed: set[str] = set()
         for op in self.graph.operations:
-            inner = self.producers.get(op.inputs[0]) if op.kind == "QuantizeLinear" else None
+            ends = op.kind == "QuantizeLinear" or to_whole_numbers(op)
+            inner = self.producers.get(op.inputs[0]) if ends else None
             if inner is None or self.uses[inner.outputs[0]] != 1:
                 continue
             formed = self._form(inner, op)
@@ -58,7 +69,7 @@ class _Former:
                 absorbed.add(inner.output)
         for op in self.graph.operations:
             if op.kind in PRODUCTS and op.output not in absorbed:
-                formed = self._product(op)
+                formed = self.products.form(op)
                 if formed:
                     replaced[op.output] = formed
         operations: list[Operation] = []
@@ -66,7 +77,7 @@ class _Former:
             first = op.outputs[0]
             if first in absorbed:
                 continue
-            operations.append(replaced.get(first, op))
+            operations.extend(replaced.get(first, [op]))
         self.graph.operations = operations
         self.graph.remove_dead()
 
@@ -76,105 +87,22 @@ class _Former:
         if op is None or op.kind != "DequantizeLinear" or op.inputs[0] in self.graph.constants:
             return None
         quantisation = quantisation_of(op, self.graph)
-        return (op.inputs[0], quantisation) if quantisation else None
+        fits = quantisation is not None and quantisation.dtype in BYTES
+        return (op.inputs[0], quantisation) if quantisation and fits else None
 
-    def constant(self, name: str, axis: int) -> tuple[Array, Array] | None:
-        """Integers and scales of a dequantised constant, symmetric, per tensor or along the axis."""
-        op = self.producers.get(name)
-        if op is None or op.kind != "DequantizeLinear":
-            return None
-        array = self.graph.constants.get(op.inputs[0])
-        scales = self.graph.constants.get(op.inputs[1])
-        if array is None or scales is None or scales.dtype != np.float32:
-            return None
-        if len(op.inputs) > 2 and op.inputs[2]:
-            zero = self.graph.constants.get(op.inputs[2])
-            if zero is None or zero.any():
-                return None
-        along = op.attributes.get("axis", 1) % max(array.ndim, 1)
-        per_channel = scales.ndim == 1 and along == axis and array.shape[axis] == scales.size
-        return (array, scales.reshape(-1)) if scales.size == 1 or per_channel else None
-
-    def _form(self, op: Operation, quantize: Operation) -> Operation | None:
-        target = quantisation_of(quantize, self.graph)
-        if target is None:
+    def _form(self, op: Operation, end: Operation) -> list[Operation] | None:
+        if end.kind == "Cast":
+            return self.products.form_whole(op, end) if op.kind in PRODUCTS else None
+        target = quantisation_of(end, self.graph)
+        if target is None or target.dtype not in BYTES:
             return None
         if op.kind in PRODUCTS:
-            return self._product(op, quantize, target)
-        if op.kind == "Add":
-            return self._add(op, quantize, target)
-        if op.kind in ("GlobalAveragePool", "AveragePool"):
-            return self._average(op, quantize, target)
-        if op.kind in MOVES or op.kind == "Concat":
-            return self._move(op, quantize, target)
-        return None
-
-    def _product(
-        self, op: Operation, quantize: Operation | None = None, target: Quantisation | None = None
-    ) -> Operation | None:
-        """Convolution or product over integers; without a quantiser it gives the sum as a real."""
-        source = self.source(op.inputs[0])
-        across = op.kind != "Conv" and not op.attributes.get("transB", 0)
-        weights = self.constant(op.inputs[1], 1 if across else 0)
-        if source is None or weights is None or source[1].dtype != "uint8":
-            return None
-        (x, from_), (weight, scales) = source, weights
-        rank = len(self.graph.values[x].shape)
-        if weight.dtype != np.int8 or rank > 4 or weight.ndim != (rank if op.kind == "Conv" else 2):
-            return None
-        if any(p < 0 for p in op.attributes.get("pads", ())):
-            return None
-        if op.kind == "Gemm":
-            if op.attributes.get("transA", 0) or op.attributes.get("alpha", 1.0) != 1.0:
-                return None
-            if op.attributes.get("beta", 1.0) != 1.0:
-                return None
-            if op.attributes.get("transB", 0):
-                weight = weight.T
-        filters = weight.shape[0] if op.kind == "Conv" else weight.shape[1]
-        product_scales = np.broadcast_to(np.float32(from_.scale) * scales, (filters,))
-        bias = self._bias(op, product_scales, filters)
-        if bias is None:
-            return None
-        axes = tuple(range(1, weight.ndim)) if op.kind == "Conv" else (0,)
-        bias = bias - from_.zero * weight.astype(np.int64).sum(axis=axes)
-        reach = LIMITS["uint8"][1] * np.abs(weight.astype(np.int64)).sum(axis=axes)
-        if (np.abs(bias) + reach).max() > _LARGEST_SUM:
-            return None
-        real = apply("to_float", ACCUMULATOR)
-        multiplier = product_scales / target.scale if target else product_scales
-        shape = [1] * rank
-        shape[1 if op.kind == "Conv" else -1] = filters
-        name = self.graph.add_constant(
-            f"{op.name}.multiplier", multiplier.astype(np.float32).reshape(shape)
-        )
-        scaled = apply("mul", real, Ref(1))
-        expression = round_and_clamp(scaled, target) if target else scaled
-        output = quantize.output if quantize else op.output
-        attributes = {
-            **op.attributes,
-            "weight": weight,
-            "bias": bias.astype(np.int32),
-            "border": from_.zero,
-        }
-        kind = "convolution" if op.kind == "Conv" else "product"
-        return Operation(kind, op.name, (x, name), (output,), attributes, expression, anchors=1)
-
-    def _bias(self, op: Operation, scales: Array, filters: int) -> Array | None:
-        """The bias as s64 in units of the accumulator."""
-        if len(op.inputs) < 3 or not op.inputs[2]:
-            return np.zeros(filters, np.int64)
-        quantised = self.constant(op.inputs[2], 0)
-        if quantised:
-            integers, bias_scales = (per_filter(array, filters) for array in quantised)
-            if integers is None or bias_scales is None:
-                return None
-            if np.allclose(bias_scales, scales, rtol=_SAME_SCALE, atol=0):
-                return integers.astype(np.int64)
-            real: Array | None = integers * bias_scales.astype(np.float64)
-        else:
-            real = per_filter(self.graph.constants.get(op.inputs[2]), filters)
-        return None if real is None else np.rint(real / scales).astype(np.int64)
+            return self.products.form(op, end, target) or self._activations(op, end, target)
+        if op.kind == "AveragePool":
+            return self._average(op, end, target)
+        former = self.formers.get(op.kind)
+        formed = former(op, end, target) if former else None
+        return [formed] if formed else None
 
     def _add(self, op: Operation, quantize: Operation, target: Quantisation) -> Operation | None:
         left, right = self.source(op.inputs[0]), self.source(op.inputs[1])
@@ -188,7 +116,46 @@ class _Former:
         expression = round_and_clamp(total, target)
         return Operation("map", op.name, (a, b), (quantize.output,), {}, expression)
 
-    def _average(
+    def _mul(self, op: Operation, quantize: Operation, target: Quantisation) -> Operation | None:
+        left, right = self.source(op.inputs[0]), self.source(op.inputs[1])
+        if left is None or right is None:
+            return None
+        (a, qa), (b, qb) = left, right
+        ratio = np.float32(np.float32(qa.scale * qb.scale) / target.scale)
+        product = apply("mul", centre(Ref(0), qa), centre(Ref(1), qb))
+        zero = Const(float(target.zero))
+        shifted = apply("fma", apply("to_float", product), Const(float(ratio)), zero)
+        expression = round_shifted(shifted, target.dtype)
+        return Operation("map", op.name, (a, b), (quantize.output,), {}, expression)
+
+    def _activations(
+        self, op: Operation, quantize: Operation, target: Quantisation
+    ) -> list[Operation] | None:
+        """A product of two activations: whole numbers in f32, which are exact up to 2**24.
+
+        That is the sum of 258 largest products, and more of ordinary ones.
+        """
+        left, right = self.source(op.inputs[0]), self.source(op.inputs[1])
+        if op.kind != "MatMul" or left is None or right is None:
+            return None
+        maps: list[Operation] = []
+        for side, (code, quantisation) in (("left", left), ("right", right)):
+            shape = self.graph.values[code].shape
+            whole = self.graph.add_value(f"{op.name}.{side}", shape, "float32")
+            body = apply("to_float", centre(Ref(0), quantisation))
+            maps.append(Operation("map", f"{op.name}.{side}", (code,), (whole,), {}, body))
+        sums = self.graph.add_value(
+            f"{op.name}.sums", self.graph.values[op.output].shape, "float32"
+        )
+        ratio = np.float32(np.float32(left[1].scale * right[1].scale) / target.scale)
+        expression = round_and_clamp(apply("mul", Ref(0), Const(float(ratio))), target)
+        return [
+            *maps,
+            replace(op, inputs=tuple(m.output for m in maps), outputs=(sums,)),
+            Operation("map", f"{op.name}.codes", (sums,), (quantize.output,), {}, expression),
+        ]
+
+    def _global_average(
         self, op: Operation, quantize: Operation, target: Quantisation
     ) -> Operation | None:
         source = self.source(op.inputs[0])
@@ -198,25 +165,32 @@ class _Former:
         spatial = self.graph.values[x].shape[2:]
         if len(spatial) not in (1, 2):
             return None
-        if op.kind == "GlobalAveragePool":
-            kernel = spatial
-        else:
-            kernel = tuple(op.attributes["kernel_shape"])
-            if any(op.attributes.get("pads", ())) or op.attributes.get("ceil_mode", 0):
-                return None
-            if op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-                return None
-        count = int(np.prod(kernel))
+        count = int(np.prod(spatial))
         centred: Expr = ACCUMULATOR
         if quantisation.zero:
             centred = apply("sub", centred, Const(count * quantisation.zero, "int32"))
         factor = np.float32(quantisation.scale / np.float32(target.scale * np.float32(count)))
         real = apply("mul", apply("to_float", centred), Const(float(factor)))
-        attributes = {**op.attributes, "kernel_shape": kernel, "mode": "sum"}
+        attributes = {**op.attributes, "kernel_shape": spatial, "mode": "sum"}
         expression = round_and_clamp(real, target)
         return Operation(
             "pooling", op.name, (x,), (quantize.output,), attributes, expression, anchors=1
         )
+
+    def _average(
+        self, op: Operation, quantize: Operation, target: Quantisation
+    ) -> list[Operation] | None:
+        """The mean of reals, as onnxruntime computes it: a sum of integers has other ties."""
+        if self.source(op.inputs[0]) is None:
+            return None
+        mean = self.graph.add_value(
+            f"{op.name}.mean", self.graph.values[op.output].shape, "float32"
+        )
+        level = apply("div", Ref(0), Const(float(target.scale)))
+        shifted = apply("add", level, Const(float(target.zero)))
+        expression = round_shifted(shifted, target.dtype)
+        codes = Operation("map", f"{op.name}.codes", (mean,), (quantize.output,), {}, expression)
+        return [replace(op, outputs=(mean,)), codes]
 
     def _move(self, op: Operation, quantize: Operation, target: Quantisation) -> Operation | None:
         """The same operator on the integers, where both sides are quantised alike."""

@@ -9,6 +9,7 @@ from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Family, Kernel, Point, Target
 from budgetc_targets.task import Task
 
+from budgetc.lower.codes import make_codes_unsigned
 from budgetc.lower.constants import fold_constants
 from budgetc.lower.foreign import ForeignCompiler
 from budgetc.lower.fusion import fuse
@@ -63,6 +64,7 @@ def prepare(data: bytes) -> Graph:
     graph = import_model(data)
     fold_constants(graph, keep=("DequantizeLinear",))
     form_recurrent_operations(graph)
+    make_codes_unsigned(graph)
     quantise_early(graph)
     form_integer_operations(graph)
     fold_constants(graph)

@@ -7,7 +7,7 @@ from budgetc_specs.errors import ModelError
 from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
 
 from budgetc.lower.graph import Graph, Operation
-from budgetc.lower.integer import per_filter
+from budgetc.lower.integer_products import per_filter
 from budgetc.lower.select_moves import Selected, view
 
 REDUCTIONS = {

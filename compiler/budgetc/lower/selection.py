@@ -8,7 +8,13 @@ from budgetc_targets.expression import Expr, Ref
 from budgetc.lower import select_kernels, select_moves
 from budgetc.lower.activations import as_expression
 from budgetc.lower.graph import Graph, Operation
-from budgetc.lower.quantisation import Quantisation, dequantise, quantisation_of, quantise
+from budgetc.lower.quantisation import (
+    Quantisation,
+    by_operands,
+    dequantise,
+    quantisation_of,
+    quantise,
+)
 from budgetc.lower.select_moves import Selected
 
 Selector = Callable[[Operation, Graph], Selected]
@@ -46,7 +52,11 @@ def _elementwise(op: Operation, graph: Graph) -> Selected:
 def _quantize(op: Operation, graph: Graph) -> Selected:
     quantisation = quantisation_of(op, graph)
     if quantisation is None:
-        return None
+        computed = by_operands(op, graph)
+        if computed is None:
+            return None
+        inputs = tuple(name for name in op.inputs if name)
+        return Operation("map", op.name, inputs, op.outputs, {}, computed)
     convert: Callable[[Expr, Quantisation], Expr] = (
         quantise if op.kind == "QuantizeLinear" else dequantise
     )

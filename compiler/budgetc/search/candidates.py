@@ -63,7 +63,8 @@ class Seeker:
                 candidate is refused.
         """
         self._target = target
-        recipes = list(candidates(passes, calibrated=self._job.calibration is not None))
+        calibrated, quantized = self._job.calibration is not None, self._job.model.quantized
+        recipes = list(candidates(passes, calibrated=calibrated, quantized=quantized))
         trials: list[Trial] = []
         skipped: list[tuple[int, Optimised]] = []
         stopped = ""

@@ -24,16 +24,20 @@ def int8_recipe(**options: str) -> Recipe:
     return Recipe((*_FLOAT, Step.of("quantize", **options)))
 
 
-def candidates(passes: Recipe | Literal["auto"], *, calibrated: bool) -> Iterator[Recipe]:
+def candidates(
+    passes: Recipe | Literal["auto"], *, calibrated: bool, quantized: bool = False
+) -> Iterator[Recipe]:
     """Recipes in the order in which they are tried; the first that keeps all budgets is taken.
 
     Without calibration data there is nothing to quantize with, and pruned float models take the place of pruned
-    int8 ones.
+    int8 ones. A model that is quantized already is taken as it is: its codes are somebody's choice.
     """
     if passes != "auto":
         yield passes
         return
     yield float_recipe()
+    if quantized:
+        return
     if calibrated:
         for calibration in ("minmax", "mse", "percentile"):
             yield int8_recipe(calibration=calibration)

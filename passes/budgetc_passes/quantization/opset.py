@@ -9,18 +9,18 @@ FIRST_OPSET = 13
 """QuantizeLinear and DequantizeLinear take an axis from here on."""
 
 
+def quantised_by(model: ir.Model) -> ir.Node | None:
+    """The first node that says that a model is quantised already, None for a float model."""
+    coders = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+    return next((node for node in model.graph if node.op_type in coders), None)
+
+
 def prepared(model: ir.Model) -> ir.Model:
     """The model at opset 13 or above with types; the model itself if nothing is to be done.
 
     Raises:
-        PassError: the model is quantised already, or onnx cannot convert it.
+        PassError: onnx cannot convert it.
     """
-    for node in model.graph:
-        if node.op_type in {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}:
-            raise PassError(
-                f"node {node.name!r} is a {node.op_type}: the model is quantised already; "
-                "start from its float version"
-            )
     version = model.opset_imports.get("", FIRST_OPSET)
     untyped = any(output.dtype is None for node in model.graph for output in node.outputs)
     if version >= FIRST_OPSET and not untyped:

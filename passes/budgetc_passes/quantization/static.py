@@ -14,7 +14,8 @@ from budgetc_passes.calibration import (
     collect,
 )
 from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
-from budgetc_passes.quantization.opset import prepared
+from budgetc_passes.graph import label
+from budgetc_passes.quantization.opset import prepared, quantised_by
 from budgetc_passes.quantization.placement import place
 from budgetc_passes.quantization.qdq import WeightForm, write
 from budgetc_passes.quantization.sharing import codes, statistics
@@ -29,6 +30,8 @@ class Quantize:
     QuantizeLinear and DequantizeLinear around each integer operator, a form that onnxruntime runs
     with its integer kernels. Of recurrent layers the input is quantised and both weights are
     stored so, with a scale for each row of a gate; states and results stay float.
+
+    A model that is quantised already stays as it is.
 
     Requires: float32, calibration samples. A BatchNormalization that `fuse` did not fold stays
     float. Ensures: opset 13 or above; no product or sum is followed by a Relu or Clip that the
@@ -86,9 +89,13 @@ class Quantize:
         """Quantise the model.
 
         Raises:
-            PassError: the model is quantised already or its opset cannot be raised to 13, `skip`
-                names no node, there are no calibration samples, or they do not fit the model.
+            PassError: the model's opset cannot be raised to 13, `skip` names no node, there are no
+                calibration samples, or they do not fit the model.
         """
+        coder = quantised_by(model)
+        if coder is not None:
+            text = f"the model is quantised already, as this {coder.op_type} says: left as it was"
+            return PassResult(model, modified=False, notes=(Note("refused", label(coder), text),))
         ready = prepared(model)
         skip = _skipped(ready.graph, self.skip)
         placement = place(ready.graph, skip, float_head=self.output == "float")

@@ -53,7 +53,10 @@ def random_inputs(model: Model, seed: int = 1) -> dict[str, Array]:
         dtype = np.dtype(port.dtype)
         drawn = random.standard_normal(port.shape) if dtype.kind == "f" else None
         if drawn is None:
-            drawn = random.integers(0, 2 if dtype.kind == "b" else 5, port.shape)
+            low, high = (0, 2) if dtype.kind == "b" else (0, 5)
+            if dtype.kind in "iu" and dtype.itemsize == 1:  # codes, where others may be indices
+                low, high = np.iinfo(dtype).min, np.iinfo(dtype).max + 1
+            drawn = random.integers(low, high, port.shape)
         made[port.name] = np.asarray(drawn).astype(dtype).reshape(port.shape)
     return made
 

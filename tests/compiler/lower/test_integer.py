@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from budgetc.lower.integer import form_integer_operations, per_filter
+from budgetc.baseline import make_session
+from budgetc.lower.integer import form_integer_operations
+from budgetc.lower.integer_products import per_filter
 from budgetc_targets.expression import Apply
 
 CONV = """g (uint8[1,3,6,6] x) => (uint8[1,4,4,4] y) <
@@ -71,24 +73,6 @@ def test_scales_along_another_axis_than_the_filters_are_not_taken_for_theirs(mak
     assert kinds == ["product"]
     kinds = [op.kind for op in formed(make_graph(text.replace("AXIS", "0"), **square)).operations]
     assert "product" not in kinds
-
-
-@pytest.mark.parametrize(
-    ("weight", "zero"),
-    [
-        (np.full((4, 3, 3, 3), 3, np.uint8), np.zeros(4, np.uint8)),
-        (np.full((4, 3, 3, 3), 3, np.int8), np.ones(4, np.int8)),
-    ],
-)
-def test_weights_that_are_not_symmetric_stay_float(make_graph, conv, weight, zero):
-    text = CONV.replace("AXIS", "0").replace("int8[4] zw = {0,0,0,0}", "float unused = {0}")
-    graph = formed(make_graph(text, w=weight, sw=conv["sw"], zw=zero))
-    assert [op.kind for op in graph.operations] == [
-        "DequantizeLinear",
-        "DequantizeLinear",
-        "Conv",
-        "QuantizeLinear",
-    ]
 
 
 def test_a_sum_that_could_leave_32_bits_stays_float(make_graph):
@@ -212,3 +196,62 @@ def test_every_form_of_weights_is_exact(quantised, check_exact, weights, options
 def test_integers_in_and_out_are_exact(make_model, check_exact, conv):
     library = check_exact(make_model(CONV.replace("AXIS", "0"), **conv))
     assert [p.dtype for p in library.lowered.inputs + library.lowered.outputs] == ["uint8"] * 2
+
+
+TWO = "float sa = {0.0371}, uint8 za = {121}, float sb = {0.0213}, uint8 zb = {87}, "
+PAIR = f"""g (uint8[65536] a, uint8[65536] b) => (uint8[65536] y) <{TWO} float sy = {{SCALE}}, uint8 zy = {{113}}> {{
+    da = DequantizeLinear(a, sa, za)  db = DequantizeLinear(b, sb, zb)
+    c = OPERATOR(da, db)  y = QuantizeLinear(c, sy, zy) }}"""
+
+
+@pytest.mark.parametrize("operator", ["Add", "Mul"])
+@pytest.mark.parametrize("scale", ["0.0519", "0.0371", "0.0213"])
+def test_every_pair_of_codes(build_library, make_model, operator, scale):
+    """Equal scales have the most ties."""
+    proto = make_model(PAIR.replace("OPERATOR", operator).replace("SCALE", scale))
+    pairs = np.arange(65536)
+    feeds = {"a": (pairs // 256).astype(np.uint8), "b": (pairs % 256).astype(np.uint8)}
+    ours = build_library(proto).run(feeds)["y"]
+    theirs = make_session(proto.SerializeToString(), exact_integers=True).run(feeds)["y"]
+    np.testing.assert_array_equal(ours, theirs)
+
+
+IMAGE = f"""g (uint8[1,8,16,16] a) => (uint8[OUT] y) <{TWO} float sy = {{SCALE}}, uint8 zy = {{113}}> {{
+    da = DequantizeLinear(a, sa, za)  c = OPERATOR(da)  y = QuantizeLinear(c, sy, zy) }}"""
+
+
+@pytest.mark.parametrize("scale", ["0.0519", "0.0371"])
+@pytest.mark.parametrize(
+    ("operator", "shape"),
+    [
+        ("AveragePool<kernel_shape=[2,2], strides=[2,2]>", "1,8,8,8"),
+        ("AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>", "1,8,16,16"),
+        ("AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1>", "1,8,16,16"),
+        ("GlobalAveragePool", "1,8,1,1"),
+        ("LeakyRelu<alpha=0.1>", "1,8,16,16"),
+        ("Sigmoid", "1,8,16,16"),
+    ],
+)
+def test_all_codes_at_ties(build_library, make_model, operator, shape, scale):
+    text = IMAGE.replace("OPERATOR", operator).replace("SCALE", scale).replace("OUT", shape)
+    proto = make_model(text)
+    library = build_library(proto)
+    oracle = make_session(proto.SerializeToString(), exact_integers=True)
+    for seed in range(4):
+        a = np.random.default_rng(seed).integers(0, 256, (1, 8, 16, 16)).astype(np.uint8)
+        np.testing.assert_array_equal(library.run({"a": a})["y"], oracle.run({"a": a})["y"])
+
+
+@pytest.mark.parametrize("batch", ["", "3,"])
+def test_a_product_of_activations(build_library, make_model, batch):
+    text = f"""g (uint8[{batch}16,40] a, uint8[{batch}40,24] b) => (uint8[{batch}16,24] y) <{TWO}
+        float sy = {{0.3}}, uint8 zy = {{113}}> {{ y = QLinearMatMul(a, sa, za, b, sb, zb, sy, zy) }}"""
+    proto = make_model(text)
+    library = build_library(proto)
+    random = np.random.default_rng(0)
+    feeds = {
+        p.name: random.integers(0, 256, p.shape).astype(np.uint8) for p in library.model.inputs
+    }
+    theirs = make_session(proto.SerializeToString(), exact_integers=True).run(feeds)["y"]
+    np.testing.assert_array_equal(library.run(feeds)["y"], theirs)
+    assert "matmul" in library.kernels
