@@ -8,13 +8,15 @@ if TYPE_CHECKING:
 
     from budgetc.compile import compile  # noqa: A004
     from budgetc.load import load
+    from budgetc.verify import verify
 
-__all__ = ["Spec", "compile", "load"]
+__all__ = ["Spec", "compile", "load", "verify"]
 
 _HOMES = {
     "Spec": "budgetc_specs.spec",
     "compile": "budgetc.compile",
     "load": "budgetc.load",
+    "verify": "budgetc.verify",
 }
 
 

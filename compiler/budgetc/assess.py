@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +11,19 @@ from budgetc_targets.contract import Runner
 
 from budgetc.baseline import Session, by_sample, make_session, run_over, timer
 from budgetc.build import Built, Job, Say
-from budgetc.cache import cache_folder
 from budgetc.data import Data
-from budgetc.emit.link import link_library
 from budgetc.lower.lowered import Port
-from budgetc.measure.agreement import (
-    Agreement,
-    compare_float,
-    compare_integer,
-    output_steps,
-    reduction_length,
-)
-from budgetc.measure.harness import Harness, build_harness
+from budgetc.measure.harness import Harness
 from budgetc.measure.latency import Latency, measure_latency
 from budgetc.measure.memory import memory_of
 from budgetc.measure.metrics import Metric, Scores
 from budgetc.measure.quality import Quality, compare_scores
 from budgetc.measure.size import size_of
+from budgetc.run import start
 from budgetc.verdict import Measurement
+from budgetc.verification.oracle import feeds
+from budgetc.verification.report import Report
+from budgetc.verification.verifier import Verifier
 
 SYNTHETIC_STEPS = 16
 EMULATED_SECONDS = (
@@ -46,7 +40,7 @@ class Reference:
     """The float model in onnxruntime: what quality and latency are compared with.
 
     Attributes:
-        inputs: what every binary is run on: the evaluation data, or made-up numbers where there is none.
+        inputs: what every binary is run on: the evaluation data, else the calibration data, else made-up numbers.
         samples: how many samples these are.
         outputs: the float model's answers to them, samples on axis 0.
         scores: its score for each sample, where there is evaluation data.
@@ -91,7 +85,7 @@ class Assessment:
     """What is known of a library after it was run, or why it was not."""
 
     measurement: Measurement
-    agreement: Agreement | None
+    agreement: Report | None
 
 
 def make_reference(
@@ -101,13 +95,15 @@ def make_reference(
     metric: Metric,
     int8_model: bytes | None,
     threads: int,
+    calibration: Data | None = None,
 ) -> Reference:
     """Run the float model once over everything that binaries will be run on."""
     session = make_session(model, threads=threads)
     int8 = make_session(int8_model, threads=threads) if int8_model else None
-    inputs = stacked(data) if data else synthetic(ports)
+    real = data or calibration
+    inputs = stacked(real) if real else synthetic(ports)
     batch = max((p.shape[0] for p in ports if p.shape), default=1)
-    samples = data.count if data else SYNTHETIC_STEPS * batch
+    samples = real.count if real else SYNTHETIC_STEPS * batch
     if data:
         outputs = run_over(session.run, data)
         scores = metric(outputs, data.labels, outputs)
@@ -148,13 +144,8 @@ def run_steps(
     session: Session, inputs: Mapping[str, Array], ports: Sequence[Port], samples: int
 ) -> dict[str, Array]:
     """A session over stacked inputs, one inference after another."""
-    steps = min(len(inputs[p.name]) // (p.shape[0] if p.shape else 1) for p in ports)
     columns: dict[str, list[Array]] = {}
-    for step in range(steps):
-        feed = {}
-        for port in ports:
-            rows = port.shape[0] if port.shape else 1
-            feed[port.name] = inputs[port.name][step * rows : (step + 1) * rows].reshape(port.shape)
+    for feed in feeds(inputs, ports):
         for name, value in session.run(feed).items():
             columns.setdefault(name, []).append(np.atleast_1d(value))
     joined = {name: np.concatenate(values) for name, values in columns.items()}
@@ -172,7 +163,7 @@ def assess(
     size = size_of(built.library)
     arena = built.interface.workspace_bytes
     say("preparing to run it")  # builds the target's libc the first time
-    started = _start(built, job, runner)
+    started = start(built, job, runner)
     if started is None:
         unmeasured = memory_of(built.library, arena)
         return Assessment(
@@ -183,8 +174,10 @@ def assess(
         emulated = not job.capability.native
         if emulated:
             reference = _as_far_as_time_allows(harness, reference)
-        outputs = by_sample(harness.run(reference.inputs), reference.samples)
-        agreement = _agreement(built, outputs, reference)
+        raw = harness.run(reference.inputs)
+        outputs = by_sample(raw, reference.samples)
+        verifier = Verifier(built.optimised.model, harness.run)
+        agreement = verifier.verify(reference.inputs, raw, say=say)
         quality = _quality(outputs, reference)
         latency: Latency | None = None
         if not emulated:
@@ -210,47 +203,6 @@ def _as_far_as_time_allows(harness: Harness, reference: Reference) -> Reference:
     pace = (time.monotonic() - start) / few.samples
     many = int(EMULATED_SECONDS / pace) // batch * batch
     return reference.first(max(few.samples, min(many, reference.samples)))
-
-
-def _start(built: Built, job: Job, runner: Runner) -> Harness | None:
-    cache = cache_folder()
-    if job.capability.native and job.library == "shared":
-        command = runner.command(build_harness(job.capability, cache))
-        return Harness(command, built.interface, built.library) if command else None
-    archive = built.library
-    if job.library == "shared":  # an emulator runs programs without dependencies only
-        if runner.command(Path("program")) is None:
-            return None
-        archive = _archive(built, job)
-    program = build_harness(job.capability, cache, archive, built.interface.symbol)
-    command = runner.command(program)
-    return Harness(command, built.interface, None) if command else None
-
-
-def _archive(built: Built, job: Job) -> Path:
-    """The same objects as a static library."""
-    out = built.folder / f"lib{job.name}.a"
-    sources = [p for p in (built.folder / "driver.c", built.folder / "pool.c") if p.exists()]
-    link_library(
-        sources,
-        [built.folder / "kernels.o"],
-        job.capability,
-        "static",
-        out,
-        api=(built.interface.symbol,),
-        cache=cache_folder() / "zig",
-    )
-    return out
-
-
-def _agreement(built: Built, outputs: Outputs, reference: Reference) -> Agreement:
-    """Against onnxruntime on the very graph that was lowered."""
-    model = built.optimised.model
-    oracle = make_session(model.data, exact_integers=True)
-    expected = run_steps(oracle, reference.inputs, model.inputs, reference.samples)
-    if built.quantized:
-        return compare_integer(outputs, expected, steps=output_steps(model.data))
-    return compare_float(outputs, expected, reductions=reduction_length(model.data))
 
 
 def _quality(outputs: Outputs, reference: Reference) -> Quality | None:

@@ -79,7 +79,9 @@ def compile(  # noqa: A001  the public name of what the tool does
                 trials=spec.search.trials,
                 seconds=max(60.0, spec.search.time),
             )
-            reference = _reference(job, evaluation, metric, budgets, scratch, observer, name)
+            reference = _reference(
+                job, evaluation, calibration, metric, budgets, scratch, observer, name
+            )
             seeker = Seeker(job, reference, budgets, target.runner(capability), scratch, observer)
             found = seeker.seek(name, spec.passes, time.monotonic() + spec.search.time)
             folder = None
@@ -155,6 +157,7 @@ def _named_targets(spec: Spec, names: Sequence[str] | None) -> list[str]:
 def _reference(
     job: Job,
     evaluation: Data | None,
+    calibration: Data | None,
     metric: Metric,
     budgets: Budgets,
     scratch: Path,
@@ -181,7 +184,13 @@ def _reference(
             observer(Event("note", target, text=f"no int8 baseline: {error.message}"))
     say("measuring the float model in onnxruntime")
     return make_reference(
-        job.model.data, job.model.inputs, evaluation, metric, int8_model, job.capability.threads
+        job.model.data,
+        job.model.inputs,
+        evaluation,
+        metric,
+        int8_model,
+        job.capability.threads,
+        calibration,
     )
 
 

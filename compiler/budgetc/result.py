@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from budgetc_specs.capability import Capability
 
-from budgetc.measure.agreement import Agreement
 from budgetc.verdict import Measurement, Verdict
+from budgetc.verification.report import Report
 
 Outcome = Literal["feasible", "infeasible", "refused", "out of reach", "wrong numbers"]
 
@@ -39,7 +39,7 @@ class Trial:
     ledger: tuple[Mapping[str, Any], ...] = ()
     measurement: Measurement | None = None
     verdicts: tuple[Verdict, ...] = ()
-    agreement: Agreement | None = None
+    agreement: Report | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
     schedules: tuple[Mapping[str, Any], ...] = ()
 
@@ -131,7 +131,7 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "weight_bytes": trial.weight_bytes,
         "verdicts": [v.to_json() for v in trial.verdicts],
         "measurement": measurement_json(trial.measurement) if trial.measurement else None,
-        "agreement": str(trial.agreement) if trial.agreement else None,
+        "agreement": trial.agreement.to_json() if trial.agreement else None,
         "parts": dict(trial.parts),
         "ledger": [dict(entry) for entry in trial.ledger],
         "schedules": [dict(s) for s in trial.schedules],

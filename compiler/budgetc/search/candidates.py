@@ -20,6 +20,7 @@ from budgetc_targets.contract import Runner
 
 from budgetc.assess import Assessment, Reference, assess
 from budgetc.build import Built, Job, Optimised, Say, build, run_passes
+from budgetc.explain import explain
 from budgetc.progress import Event, Observer
 from budgetc.result import BUDGET_MISSED, Outcome, Trial
 from budgetc.search.plan import candidates, out_of_reach
@@ -145,10 +146,8 @@ class Seeker:
         outcome: Outcome = "feasible" if all(v.holds for v in verdicts) else "infeasible"
         reason = ""
         if found.agreement and not found.agreement.agrees:
-            outcome, reason = (
-                "wrong numbers",
-                f"its outputs are not onnxruntime's: {found.agreement}",
-            )
+            outcome = "wrong numbers"
+            reason = explain(built, self._job, found.agreement, self._runner, say, compact=compact)
         return self._trial(optimised, outcome, reason, built, found, verdicts), built
 
     def _trial(

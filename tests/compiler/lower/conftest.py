@@ -21,10 +21,11 @@ from budgetc.lower.lower import prepare
 from budgetc.lower.lowered import Lowered
 from budgetc.lower.steps import Steps
 from budgetc.lower.walk import walk
-from budgetc.measure.agreement import Agreement, compare_float, reduction_length
 from budgetc.model import Model, parse_model
 from budgetc.produce import produce
 from budgetc.registry import find_target
+from budgetc.verification.agreement import Agreement, compare
+from budgetc.verification.rounding import bound, longest_sum
 from budgetc_passes.contract import Evidence
 from budgetc_passes.quantization.static import Quantize
 from budgetc_specs.capability import Capability
@@ -145,7 +146,7 @@ def agreement(ours: Mapping[str, Array], theirs: Mapping[str, Array], terms: int
     def samples(outputs: Mapping[str, Array]) -> dict[str, Array]:
         return {name: np.asarray(value)[None] for name, value in outputs.items()}
 
-    return compare_float(samples(ours), samples(theirs), reductions=terms)
+    return compare(samples(ours), samples(theirs), tolerance=bound(terms))
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +170,7 @@ def check_float(build_library: Callable[..., Library]) -> Callable[..., Library]
         library = build_library(proto, threads)
         inputs = random_inputs(library.model)
         ours = library.run(inputs)
-        total = terms + reduction_length(library.model.data)
+        total = terms + longest_sum(onnx.load_model_from_string(library.model.data))
         theirs = make_session(proto.SerializeToString()).run(inputs)
         for name, value in theirs.items():
             assert ours[name].dtype == np.asarray(value).dtype, name

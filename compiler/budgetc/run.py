@@ -1,0 +1,81 @@
+"""A built library at work on this machine: linked to the harness, directly or by the target's runner."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import EnvironmentError_
+from budgetc_specs.recipe import Recipe
+from budgetc_targets.contract import Runner
+
+from budgetc.build import Built, Job, Optimised, build
+from budgetc.cache import cache_folder
+from budgetc.emit.link import link_library
+from budgetc.load import Interface
+from budgetc.measure.harness import Harness, build_harness
+from budgetc.model import Model
+from budgetc.verification.verifier import Run
+
+
+def start(built: Built, job: Job, runner: Runner) -> Harness | None:
+    """The harness with a library, to be entered; None where such programs cannot be run here."""
+    if job.capability.native and job.library == "shared":
+        return start_native(built.library, built.interface, job.capability, runner)
+    archive = built.library
+    if job.library == "shared":  # an emulator runs programs without dependencies only
+        if runner.command(Path("program")) is None:
+            return None
+        archive = _archive(built, job)
+    return start_archive(archive, built.interface, job.capability, runner)
+
+
+def start_native(
+    library: Path, interface: Interface, capability: Capability, runner: Runner
+) -> Harness | None:
+    """The harness that opens a shared library of this machine."""
+    command = runner.command(build_harness(capability, cache_folder()))
+    return Harness(command, interface, library) if command else None
+
+
+def start_archive(
+    archive: Path, interface: Interface, capability: Capability, runner: Runner
+) -> Harness | None:
+    """The harness with a static library linked in."""
+    program = build_harness(capability, cache_folder(), archive, interface.symbol)
+    command = runner.command(program)
+    return Harness(command, interface, None) if command else None
+
+
+@contextmanager
+def rebuilt(
+    job: Job, model: Model, folder: Path, runner: Runner, *, compact: bool = False
+) -> Iterator[Run]:
+    """Another model, such as a part of the first, built and run as a job's own: its inferences.
+
+    Raises:
+        ChildDied: lowering crashed or hung.
+        BudgetcError: it cannot be compiled, or not be run here.
+    """
+    built = build(job, Optimised(Recipe(()), model, ()), folder, lambda _: None, compact=compact)
+    started = start(built, job, runner)
+    if started is None:
+        raise EnvironmentError_(f"the library cannot be run here: {runner.why_not}")
+    with started as harness:
+        yield harness.run
+
+
+def _archive(built: Built, job: Job) -> Path:
+    """The same objects as a static library."""
+    out = built.folder / f"lib{job.name}.a"
+    sources = [p for p in (built.folder / "driver.c", built.folder / "pool.c") if p.exists()]
+    link_library(
+        sources,
+        [built.folder / "kernels.o"],
+        job.capability,
+        "static",
+        out,
+        api=(built.interface.symbol,),
+        cache=cache_folder() / "zig",
+    )
+    return out

@@ -1,0 +1,131 @@
+"""What decides where the library and onnxruntime differ by more than a bound in advance allows.
+
+Three explanations are tried for each value, and every value that needs one is counted as excepted, never passed in
+silence: the noise of rounding moves the reference as far (`jitter`); the noise makes a finite value of it not finite,
+or the other way round; or onnxruntime is wrong, because onnx's reference evaluator says what the library says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from budgetc_specs.errors import ModelError
+
+from budgetc.baseline import Session, make_session
+from budgetc.verification.agreement import Agreement, compare, differences, magnitudes
+from budgetc.verification.jitter import jittered
+from budgetc.verification.oracle import Array, Arrays, Oracle
+
+RUNS = 16
+"""Runs with noise. What is as likely either way shows both ways in all but one of 32768 cases."""
+
+MARGIN = 2.0
+"""A difference may be this often what the noise moved a value by: ours has its own roundings as well."""
+
+EXAMINED = 16
+"""Inferences that are examined, those with the largest differences. The others differ by less."""
+
+Masks = Mapping[str, npt.NDArray[np.bool_]]
+
+
+class Arbiter:
+    """Explains differences of one model, or finds that nothing does.
+
+    Attributes:
+        against_reference: inferences in which onnx's evaluator was right and onnxruntime was not.
+    """
+
+    def __init__(self, oracle: Oracle, tolerance: float, steps: Mapping[str, float]) -> None:
+        self._oracle, self._tolerance, self._steps = oracle, tolerance, steps
+        self._noisy: Session | None = None
+        self.against_reference = 0
+
+    def judge(
+        self, agreement: Agreement, ours: Arrays, wanted: Arrays, feed_of: Mapping[int, Arrays]
+    ) -> Agreement:
+        """The agreement with every output that is explained put right.
+
+        Args:
+            agreement: what `compare` found.
+            ours: the library's outputs, inferences on axis 0.
+            wanted: the reference's.
+            feed_of: what was fed, for the inferences of `agreement.beyond` that are to be examined.
+        """
+        unexplained: dict[str, list[int]] = {}
+        excepted: dict[str, int] = {}
+        for step, feed in feed_of.items():
+            masks = self._beyond(ours, wanted, step)
+            left = self._after_noise(masks, ours, wanted, step, feed)
+            if any(mask.any() for mask in left.values()):
+                left = self._after_definition(left, ours, step, feed)
+            for name, mask in masks.items():
+                excepted[name] = excepted.get(name, 0) + int((mask & ~left[name]).sum())
+                if left[name].any():
+                    unexplained.setdefault(name, []).append(step)
+        outputs = []
+        for output in agreement.outputs:
+            wrong = tuple(s for s in output.beyond if s in unexplained.get(output.name, ()))
+            outputs.append(
+                replace(
+                    output,
+                    agrees=not wrong,
+                    beyond=wrong,
+                    worst_sample=wrong[0] if wrong else output.worst_sample,
+                    excepted=excepted.get(output.name, 0),
+                )
+            )
+        return Agreement(tuple(outputs))
+
+    def _beyond(self, ours: Arrays, wanted: Arrays, step: int) -> dict[str, npt.NDArray[np.bool_]]:
+        """The elements of one inference that differ by more than was allowed."""
+        masks = {}
+        for name, reference in wanted.items():
+            samples = len(reference)
+            found = differences(ours[name][step], reference[step])
+            if reference.dtype.kind != "f" or name in self._steps:
+                masks[name] = found > 0
+            else:
+                scale = magnitudes(reference.reshape(samples, -1))[step]
+                masks[name] = found > self._tolerance * scale
+        return masks
+
+    def _after_noise(
+        self, masks: Masks, ours: Arrays, wanted: Arrays, step: int, feed: Arrays
+    ) -> dict[str, npt.NDArray[np.bool_]]:
+        """What is left of the elements after those that move as far by the noise of rounding."""
+        try:
+            if self._noisy is None:
+                proto = jittered(self._oracle.proto)
+                self._noisy = make_session(proto.SerializeToString(), optimisation="none")
+            runs = [self._noisy.run(feed) for _ in range(RUNS)]
+        except ModelError:  # onnxruntime has no such kernel for noise; then there is no excuse
+            return dict(masks)
+        left = {}
+        for name, mask in masks.items():
+            reference = wanted[name][step]
+            values = [np.asarray(run[name]) for run in runs]
+            moved = np.max([differences(v, values[0]) for v in values], axis=0)
+            own = differences(ours[name][step], reference)
+            left[name] = mask & ~(np.isinf(moved) | (own <= MARGIN * moved))
+        return left
+
+    def _after_definition(
+        self, left: Masks, ours: Arrays, step: int, feed: Arrays
+    ) -> dict[str, npt.NDArray[np.bool_]]:
+        """What is left after what onnx's evaluator has as the library has it; no judge of integer kernels."""
+        kinds = {n.op_type for n in self._oracle.proto.graph.node}
+        if "DequantizeLinear" in kinds:
+            return dict(left)
+        try:
+            defined = self._oracle.definition(feed)
+            own: dict[str, Array] = {name: ours[name][step][None] for name in left}
+            found = compare(
+                own, {n: v[None] for n, v in defined.items()}, tolerance=self._tolerance
+            )
+        except Exception:  # it lacks operators, and raises whatever its numpy code raises
+            return dict(left)
+        if not found.agrees:
+            return dict(left)
+        self.against_reference += 1
+        return {name: np.zeros_like(mask) for name, mask in left.items()}

@@ -1,0 +1,122 @@
+"""A model that rounds at random: how far its outputs move says how far any rounding may move them.
+
+What a bound in advance cannot know is how a network amplifies rounding: a subtraction of near values, a value beside
+a step of a quantiser, a tie of two maxima. So where a difference exceeds that bound, the reference runs again and
+again with noise of the size of its roundings in every layer, and what a difference may be is what the outputs move by
+(D. Parker, Monte Carlo Arithmetic, UCLA CSD-970002, 1997).
+
+    v -> v (1 + d)                            elementwise arithmetic;  |d| <= 16 u
+    v -> v + d max |v|,  x -> x (1 + d)       sums of n terms, and what they read;  |d| <= 16 u sqrt(n)
+"""
+
+import math
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from budgetc.verification.rounding import SAFETY, UNIT_ROUNDOFF, shapes_of, terms
+
+_NUMPY = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
+_SMALLEST = 2.0**-126
+"""Below the smallest normal number, what is lost is absolute."""
+
+
+def jittered(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with noise behind every node that rounds; inputs, outputs and their names stay.
+
+    Every run of it draws new noise, and a session made anew draws the same.
+    """
+    return _Jitter(model).made()
+
+
+class _Jitter:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        graph = model.graph
+        infos = (*graph.input, *graph.value_info, *graph.output)
+        self.types = {i.name: i.type.tensor_type.elem_type for i in infos}
+        self.shapes = shapes_of(model)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.count = 0
+
+    def made(self) -> onnx.ModelProto:
+        for node in self.model.graph.node:
+            self._node(node)
+        made = onnx.ModelProto()
+        made.CopyFrom(self.model)
+        del made.graph.node[:]
+        made.graph.node.extend(self.nodes)
+        made.graph.initializer.extend(self.constants.values())
+        return made
+
+    def _node(self, node: onnx.NodeProto) -> None:
+        n = terms(node, self.shapes)
+        own = onnx.NodeProto()
+        own.CopyFrom(node)
+        if n > 1:
+            for index, name in enumerate(node.input[:2]):
+                if self._rounds(name):
+                    own.input[index] = self._scaled(name, self._fresh(), n)
+        renamed = {}
+        if n:
+            for index, name in enumerate(node.output):
+                if self._rounds(name):
+                    renamed[name] = own.output[index] = self._fresh()
+        self.nodes.append(own)
+        for name, exact in renamed.items():
+            self.types[exact] = self.types[name]
+            if n > 1:
+                self._shifted(exact, name, n)
+            else:
+                self._scaled(exact, name, n)
+
+    def _rounds(self, name: str) -> bool:
+        """Whether it is an activation of a type that noise can be drawn for; constants have no entry."""
+        return bool(name) and self.types.get(name) in _NUMPY
+
+    def _scaled(self, name: str, result: str, n: int) -> str:
+        """Noise relative to each element."""
+        size = self._constant(name, self._amplitude(name, n))
+        factor = self._apply(
+            "Add", self._apply("Mul", self._noise(name), size), self._constant(name, 1.0)
+        )
+        self.nodes.append(helper.make_node("Mul", [name, factor], [result]))
+        return result
+
+    def _shifted(self, name: str, result: str, n: int) -> None:
+        """Noise relative to the largest element."""
+        largest = self._fresh()
+        magnitudes = self._apply("Abs", name)
+        self.nodes.append(helper.make_node("ReduceMax", [magnitudes], [largest], keepdims=0))
+        size = self._apply("Mul", largest, self._constant(name, self._amplitude(name, n)))
+        size = self._apply("Add", size, self._constant(name, _SMALLEST))
+        shift = self._apply("Mul", self._noise(name), size)
+        self.nodes.append(helper.make_node("Add", [name, shift], [result]))
+
+    def _amplitude(self, name: str, n: int) -> float:
+        return SAFETY * UNIT_ROUNDOFF[self.types[name]] * math.sqrt(n)
+
+    def _noise(self, name: str) -> str:
+        result = self._fresh()
+        seed = float(self.count)
+        self.nodes.append(
+            helper.make_node("RandomUniformLike", [name], [result], low=-1.0, high=1.0, seed=seed)
+        )
+        return result
+
+    def _apply(self, operator: str, *inputs: str) -> str:
+        result = self._fresh()
+        self.nodes.append(helper.make_node(operator, list(inputs), [result]))
+        return result
+
+    def _constant(self, like: str, value: float) -> str:
+        dtype = _NUMPY[self.types[like]]
+        name = f"jitter {np.dtype(dtype).name} {value!r}"
+        self.constants[name] = numpy_helper.from_array(np.array(value, dtype), name)
+        return name
+
+    def _fresh(self) -> str:
+        self.count += 1
+        return f"jitter {self.count}"

@@ -1,0 +1,100 @@
+"""What verification came to: every kind of inputs, the references, and what was not compared and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from budgetc.verification.agreement import Agreement
+from budgetc.verification.cases import NoCase
+from budgetc.verification.oracle import Arrays
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """One kind of inputs.
+
+    Attributes:
+        name: which.
+        inferences: how many were compared.
+        agreement: how they compare.
+        failing: the inputs of the first inference that is wrong, by name; None where none is.
+    """
+
+    name: str
+    inferences: int
+    agreement: Agreement
+    failing: Arrays | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a library's outputs compare with the reference's.
+
+    Attributes:
+        reference: "onnxruntime", or "onnx's reference evaluator" where onnxruntime does not run the model.
+        tolerance: the part of its magnitude by which a real output might differ.
+        cases: real inputs first.
+        skipped: kinds of inputs that were not compared.
+        against_reference: inferences in which onnx's evaluator confirmed the library against onnxruntime.
+    """
+
+    reference: str
+    tolerance: float
+    cases: tuple[CaseReport, ...]
+    skipped: tuple[NoCase, ...] = ()
+    against_reference: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every case does."""
+        return all(c.agreement.agrees for c in self.cases)
+
+    @property
+    def wrong(self) -> CaseReport | None:
+        """The first case that does not agree."""
+        return next((c for c in self.cases if not c.agreement.agrees), None)
+
+    @property
+    def excepted(self) -> int:
+        """Values beyond the bound that the noise of rounding explains."""
+        return sum(o.excepted for c in self.cases for o in c.agreement.outputs)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{case.name}: {output}" if index == 0 else f"  {output}"
+            for case in self.cases
+            for index, output in enumerate(case.agreement.outputs)
+        ]
+        lines += [f"{skipped.name}: not compared, {skipped.why}" for skipped in self.skipped]
+        if self.against_reference:
+            lines.append(
+                f"onnxruntime was wrong by onnx's evaluator in {self.against_reference} inferences"
+            )
+        return "\n".join(lines)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """As plain JSON values, for the manifest."""
+        return {
+            "reference": self.reference,
+            "tolerance": self.tolerance,
+            "against_reference": self.against_reference,
+            "cases": [
+                {
+                    "name": case.name,
+                    "inferences": case.inferences,
+                    "outputs": [
+                        {
+                            "name": o.name,
+                            "agrees": o.agrees,
+                            "largest": o.largest if o.largest < float("inf") else None,
+                            "unit": o.unit,
+                            "identical": o.identical,
+                            "excepted": o.excepted,
+                        }
+                        for o in case.agreement.outputs
+                    ],
+                }
+                for case in self.cases
+            ],
+            "skipped": [{"name": s.name, "why": s.why} for s in self.skipped],
+        }

@@ -1,0 +1,113 @@
+"""The differential check of one library: case after case against the reference, while time lasts."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from budgetc_specs.errors import ModelError
+
+from budgetc.model import Model
+from budgetc.verification.agreement import compare, output_steps
+from budgetc.verification.arbiter import EXAMINED, Arbiter
+from budgetc.verification.cases import Case, NoCase, adversarial
+from budgetc.verification.oracle import (
+    Arrays,
+    Oracle,
+    by_inference,
+    feeds,
+    inferences,
+    outputs_of,
+    stack,
+)
+from budgetc.verification.report import CaseReport, Report
+from budgetc.verification.rounding import tolerance
+
+SECONDS = 20.0
+"""Time for adversarial inputs; a case that has begun is ended."""
+
+Run = Callable[[Arrays], Arrays]
+"""A library over stacked inputs: outputs by name, inferences joined on axis 0."""
+
+Say = Callable[[str], None]
+
+
+class Verifier:
+    """Compares a library with the references of the graph that it was made of.
+
+    Args:
+        model: that graph.
+        run: the library.
+
+    Raises:
+        ModelError: no reference runs it.
+    """
+
+    def __init__(self, model: Model, run: Run) -> None:
+        self._model, self._run = model, run
+        self._oracle = Oracle(model)
+        self._tolerance = tolerance(self._oracle.proto)
+        self._steps = output_steps(self._oracle.proto)
+        self._arbiter = Arbiter(self._oracle, self._tolerance, self._steps)
+
+    def verify(
+        self,
+        real: Arrays,
+        ours: Arrays | None = None,
+        *,
+        seconds: float = SECONDS,
+        say: Say = lambda _: None,
+    ) -> Report:
+        """Compare on real inputs, then on adversarial ones as far as time allows.
+
+        Args:
+            real: real inputs, stacked on axis 0.
+            ours: the library's outputs of them, where they are known already.
+            seconds: time for the adversarial inputs.
+            say: told what is being compared.
+
+        Raises:
+            BinaryError: the library crashed or hung.
+            ModelError: no reference runs the model on real inputs.
+        """
+        say("comparing real inputs")
+        cases = [self.compare(Case("real inputs", real), ours)]
+        skipped: list[NoCase] = []
+        deadline = time.monotonic() + seconds
+        for case in adversarial(self._oracle.proto, self._model.inputs, real):
+            if isinstance(case, NoCase):
+                skipped.append(case)
+            elif time.monotonic() > deadline:
+                skipped.append(NoCase(case.name, f"the {seconds:g} s for such inputs were up"))
+            else:
+                say(f"comparing {case.name}")
+                try:
+                    cases.append(self.compare(case))
+                except ModelError as error:
+                    skipped.append(NoCase(case.name, error.message))
+        return Report(
+            self._oracle.name,
+            self._tolerance,
+            tuple(cases),
+            tuple(skipped),
+            self._arbiter.against_reference,
+        )
+
+    def compare(self, case: Case, ours: Arrays | None = None) -> CaseReport:
+        """One case; the reference goes first, so that inputs that it refuses never reach the library."""
+        ports = self._model.inputs
+        wanted = outputs_of(self._oracle.infer, case.inputs, ports)
+        own = by_inference(ours or self._run(case.inputs), self._model.outputs)
+        found = compare(own, wanted, tolerance=self._tolerance, steps=self._steps)
+        feed_of: Mapping[int, Arrays] = {}
+        if not found.agrees:
+            feed_of = _fed(case, found.beyond, self._model)
+            found = self._arbiter.judge(found, own, wanted, feed_of)
+        wrong = found.beyond
+        failing = stack(feed_of[wrong[0]]) if wrong else None
+        return CaseReport(case.name, inferences(case.inputs, ports), found, failing)
+
+
+def _fed(case: Case, beyond: tuple[int, ...], model: Model) -> Mapping[int, Arrays]:
+    """What was fed in the inferences that are examined, the worst first."""
+    examined = beyond[:EXAMINED]
+    feed_of = {s: f for s, f in enumerate(feeds(case.inputs, model.inputs)) if s in examined}
+    return {step: feed_of[step] for step in examined}

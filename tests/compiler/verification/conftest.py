@@ -1,0 +1,77 @@
+"""Libraries of parts of a model, built in this process: what the tests of verification share."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from budgetc.emit.driver import write_sources
+from budgetc.emit.header import interface
+from budgetc.emit.link import link_library
+from budgetc.lower.lowered import Lowered
+from budgetc.measure.harness import Harness, build_harness
+from budgetc.model import Model, parse_model
+from budgetc.produce import produce
+from budgetc.registry import find_target
+from budgetc.verification.verifier import Run
+from onnx import numpy_helper, parser
+
+FAULTY = Path(__file__).parents[2] / "faulty_plugin"
+
+MakeModel = Callable[..., Model]
+Build = Callable[..., AbstractContextManager[Run]]
+
+
+@pytest.fixture(scope="session")
+def make_model() -> MakeModel:
+    """A checked model of ONNX text: `make_model(text, opset=17, **weights)`."""
+
+    def make(text: str, opset: int = 17, **weights: object) -> Model:
+        proto = parser.parse_model(f'<ir_version: 9, opset_import: ["": {opset}]>\n{text}')
+        proto.graph.initializer.extend(numpy_helper.from_array(w, n) for n, w in weights.items())
+        return parse_model(proto.SerializeToString(), "test.onnx")
+
+    return make
+
+
+@pytest.fixture
+def build(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Build:
+    """A library at work: `with build(model, kind="host") as run: run(stacked)`."""
+
+    @contextmanager
+    def build(model: Model, kind: str = "host") -> Iterator[Run]:
+        folder = tmp_path_factory.mktemp("part")
+        sheet = find_target("host").capability(None, 1).model_copy(update={"target": kind})
+        (folder / "optimised.onnx").write_bytes(model.data)
+        produce(
+            model=str(folder / "optimised.onnx"),
+            kind=kind,
+            capability=sheet.model_dump(mode="json"),
+            trials=0,
+            records=str(folder / "records"),
+            folder=str(folder),
+        )
+        lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
+        weights = (folder / "weights.bin").read_bytes()
+        sources = write_sources(lowered, weights, "net", folder, 1)
+        library = folder / "libnet.so"
+        objects, zig = [folder / "kernels.o"], zig_cache / "zig"
+        link_library(sources.sources, objects, sheet, "shared", library, api=sources.api, cache=zig)
+        called = interface(lowered, "net", library.name)
+        with Harness([str(build_harness(sheet, zig_cache))], called, library) as harness:
+            yield harness.run
+
+    return build
+
+
+@pytest.fixture
+def faulty(build: Build, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Build]:
+    """Builds with a fault in one family: `faulty("convolution first")`, then as `build`."""
+    monkeypatch.syspath_prepend(FAULTY)
+
+    def choose(fault: str) -> Build:
+        monkeypatch.setenv("BUDGETC_FAULT", fault)
+        return lambda model: build(model, "faulty")
+
+    return choose
