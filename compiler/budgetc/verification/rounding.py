@@ -61,7 +61,7 @@ _REDUCTIONS = frozenset(
     {"GlobalAveragePool", "GlobalLpPool", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"}
     | {"ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare"}
 )
-_RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _ROW_WISE = {"Softmax": -1, "LogSoftmax": -1, "LpNormalization": -1, "Hardmax": -1}
 _NORMS = {"LayerNormalization": -1, "RMSNormalization": -1}
 
@@ -137,8 +137,10 @@ def terms(node: onnx.NodeProto, shapes: Shapes) -> int:
         found = math.prod(first[1:]) // max(int(options.get("num_groups", 1)), 1)
     elif kind == "LRN":
         found = int(options.get("size", 1))
-    elif kind in _RECURRENT and len(first) == 3:
-        found = first[0] * (first[2] + int(options.get("hidden_size", 1)))
+    elif kind in _GATES and len(first) == len(second) == 3:  # every step is a layer
+        found = (first[1] if options.get("layout") else first[0]) * (
+            first[2] + second[1] // _GATES[kind]
+        )
     elif kind in {"CumSum", "Attention", "Einsum"}:
         found = max((*first, *second), default=1)
     return max(found, 1)

@@ -34,6 +34,12 @@ def test_terms_of_an_operator(make_model, node, shapes, length) -> None:
     assert longest_sum(proto(make_model, text)) == length
 
 
+def test_every_step_of_a_recurrent_layer_counts(make_model) -> None:
+    text = """g (float[5,1,3] x, float[1,12,3] w, float[1,12,4] r) => (float[5,1,1,4] y)
+        { y = GRU<hidden_size=4>(x, w, r) }"""
+    assert longest_sum(proto(make_model, text)) == 5 * (3 + 4)
+
+
 def test_the_longest_way_counts_and_not_the_sum_of_all(make_model) -> None:
     text = """g (float[4,4] x) => (float[4,4] y) {
         a = MatMul(x, x)
