@@ -1,12 +1,15 @@
 """Elementwise kernels: broadcasting, transposes, copies and conversions over any strides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from budgetc_targets.expression import Const, Expr, Ref, apply
 from budgetc_targets.kernels.elementwise import Elementwise
+from budgetc_targets.kernels.tiled_code import turned_dimension
 from budgetc_targets.task import Access, Task
 from conftest import RunKernels
-from kernel_runner import AVX2, SSE2, Array, Job, Written, dense, spread
+from kernel_runner import AVX2, NEON, SSE2, WIDE_EMULATED, Array, Job, Written, dense, spread
 
 ADD = apply("add", Ref(0), Ref(1))
 SUM3 = apply("add", apply("mul", Ref(0), Ref(1)), Ref(2))
@@ -112,6 +115,36 @@ def _interleaved() -> list[Job]:
     return jobs
 
 
+def _turned() -> list[Job]:
+    """Layouts of two long sides: square tiles, with every kind of tail, and what is too short for them."""
+    jobs = []
+    for rows, columns in ((4, 4), (8, 8), (16, 16), (15, 33), (17, 16), (31, 47), (7, 40), (64, 9)):
+        shape = (2, rows, 1, columns)
+        for dtype in (*TYPES, "bool", "int64"):
+            one, other = dense(dtype, shape), _strided(dtype, shape, 0, 3, 2, 1)
+            name = f"turned {dtype} {rows}x{columns}"
+            jobs.append(_job(name, Ref(0), other, one))
+            jobs.append(_job(f"{name}, sse", Ref(0), other, one, sse=True))
+        plain, turned = dense("float32", shape), _strided("float32", shape, 0, 3, 2, 1)
+        side = Access("float32", shape, (0, 1, 0, 0))
+        name = f"turned sum {rows}x{columns}"
+        jobs.append(_job(name, SUM3, turned, plain, turned, side))
+        jobs.append(_job(f"{name}, back", ADD, plain, turned, turned))
+        jobs.append(_job(f"{name}, shared", ADD, plain, turned, plain, parallel=True))
+        mixed = (Access(dtype, shape, turned.strides) for dtype in ("uint8", "int16"))
+        jobs.append(_job(f"{name} of mixed types", ADD, dense("int32", shape), *mixed))
+    for sheet in (NEON, WIDE_EMULATED):
+        for dtype in ("uint8", "float32"):
+            one, other = dense(dtype, (2, 37, 1, 53)), _strided(dtype, (2, 37, 1, 53), 0, 3, 2, 1)
+            job = _job(f"turned {dtype} on {sheet.cpu}, {sheet.vector_bytes}", Ref(0), other, one)
+            jobs.append(replace(job, capability=sheet))
+    shape = (40, 3, 19)  # rows of the output end in a gap, columns of the operand too
+    gaps = Access("float32", shape, (100, 20, 1)), Access("float32", shape, (1, 45, 150))
+    jobs.append(_job("turned with gaps", Ref(0), *gaps))
+    jobs.append(_job("turned with gaps, shared", Ref(0), *gaps, parallel=True))
+    return jobs
+
+
 def _sums() -> list[Job]:
     jobs = []
     shape = (2, 3, 5, 11)
@@ -149,7 +182,7 @@ def _sums() -> list[Job]:
     return jobs
 
 
-JOBS = [*_copies(), *_interleaved(), *_sums()]
+JOBS = [*_copies(), *_interleaved(), *_turned(), *_sums()]
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +238,28 @@ def test_the_family_takes_everything_at_one_point_without_constants() -> None:
     assert family.refusal(task, AVX2) is None
     assert family.space(task, AVX2) == [()]
     assert family.pack(task, AVX2, (), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "operand", "may_alias", "dimension"),
+    [
+        ((16, 16), (1, 16), False, 0),
+        ((16, 16), (1, 16), True, None),  # read again after it was written
+        ((16, 15), (1, 16), False, None),
+        ((7, 16), (1, 7), False, None),
+        ((16, 16), (16, 1), False, None),  # nothing turned
+        ((16, 16), (2, 32), False, None),  # lies along neither
+    ],
+)
+def test_tiles_are_for_long_sides_that_an_operand_lies_along(
+    output: tuple[int, int], operand: tuple[int, int], may_alias: bool, dimension: int | None
+) -> None:
+    task = Task(
+        "elementwise",
+        (),
+        dense("float32", output),
+        Ref(0),
+        (Access("float32", output, operand),),
+        may_alias=may_alias,
+    )
+    assert turned_dimension(task, 8 if output != (16, 15) else 16) == dimension

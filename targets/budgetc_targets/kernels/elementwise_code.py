@@ -1,8 +1,8 @@
 """The code of elementwise kernels: loops in the output's memory order, the innermost vectorised.
 
 Where the innermost dimension is short and operands lie along the one before it, as from planes to pixels or in a
-channel shuffle, vectors go along that one and are interleaved. Any other operand that strides along the innermost
-dimension is gathered lane by lane.
+channel shuffle, vectors go along that one and are interleaved. Where both are long, tiles are transposed in registers
+(tiled_code.py). Any other operand that strides along the innermost dimension is gathered lane by lane.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from tvm import tirx
 
 from budgetc_targets.contract import Kernel
 from budgetc_targets.expression import Ref
+from budgetc_targets.kernels import tiled_code
 from budgetc_targets.kernels.epilogue import Epilogue, powers
 from budgetc_targets.kernels.jobs import nested, spread
 from budgetc_targets.kernels.strides import collapse
@@ -31,6 +32,10 @@ def build(task: Task, vector_bytes: int, name: str) -> Kernel:
     size = np.dtype(output.dtype).itemsize if copies else 4
     lanes = max(1, vector_bytes // size) if output.strides[-1] == 1 else 1
     writer = Writer(name, may_alias=task.may_alias)
+    side = min(lanes, tiled_code.LARGEST_SIDE)
+    turned = tiled_code.turned_dimension(flat, side)
+    if turned is not None:
+        return tiled_code.build(flat, writer, turned, side, copies=copies)
     depth = 2 if _interleaves(flat) else 1
     axis = len(output.shape) - depth
     epilogue = Epilogue(writer, flat, axis)

@@ -1,6 +1,7 @@
 """The end of a kernel: the task's expression of accumulators and side inputs, stored strided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from tvm import tirx
 
@@ -54,12 +55,20 @@ class Epilogue:
         """Apply the expression to a value in registers and store it."""
         self.write(self.value(accumulator, index, lanes), index, lanes)
 
-    def value(self, accumulator: Value | None, index: Sequence[Value], lanes: int) -> Value:
-        """The expression of a value in registers, in the output's type."""
+    def value(
+        self,
+        accumulator: Value | None,
+        index: Sequence[Value],
+        lanes: int,
+        raw: Mapping[int, Value] = MappingProxyType({}),
+    ) -> Value:
+        """The expression of a value in registers, in the output's type; `raw` are operands that were loaded before."""
 
         def operand(i: int) -> Value:
             if i == ACCUMULATOR.index:
                 return accumulator
+            if i in raw:
+                return widen(raw[i], self._task.operands[i].dtype, lanes)
             return self.fetch(i, index, lanes)
 
         value = evaluate(self._task.expression, operand, self.numbers, lanes, self._writer.hold)
@@ -68,6 +77,10 @@ class Epilogue:
     def copied(self, index: Sequence[Value], lanes: int) -> Value:
         """Operand 0 as it is, without widening."""
         return self._raw(0, index, lanes)
+
+    def along(self, i: int, index: Sequence[Value], lanes: int) -> Value:
+        """Elements of operand i that lie side by side in memory, from an index on."""
+        return self._writer.load(self._operands[i], offset(self._task.operands[i], index), lanes)
 
     def write(self, value: Value, index: Sequence[Value], lanes: int) -> None:
         """Store a vector of the output's type at consecutive elements from `index` on."""
