@@ -143,7 +143,7 @@ def _generate(
 def build(
     job: Job, optimised: Optimised, folder: Path, say: Say, *, compact: bool = False
 ) -> Built:
-    """Lower and link an optimised model; a compact library does without kernels that are faster by being larger.
+    """Lower and link an optimised model; a compact library does without what is faster by being larger.
 
     Raises:
         ChildDied: lowering or tuning crashed, hung or ran out of memory.

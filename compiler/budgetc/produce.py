@@ -8,7 +8,8 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError
 
 from budgetc.child import report_progress
-from budgetc.lower.lower import default_point, lower, write
+from budgetc.lower.lower import lower, write
+from budgetc.lower.points import default_point
 from budgetc.registry import find_target
 
 
@@ -30,7 +31,7 @@ def produce(
         trials: schedules to measure for each distinct kernel; 0 takes the defaults.
         records: folder with the tuning records.
         folder: where to write.
-        compact: do without kernels that are faster by being larger.
+        compact: do without kernels that are faster by being larger, and take the points of least code.
 
     Returns:
         `schedules`: the point chosen for each kernel, and what was measured for it; `grown`: whether it has kernels

@@ -61,6 +61,38 @@ class Family(Protocol):
 
 
 @runtime_checkable
+class Growing(Protocol):
+    """A family that says whether it is faster by larger constants and working memory.
+
+    Where `grows` is true, a library that misses a budget for it is built once more without the family.
+    """
+
+    grows: ClassVar[bool]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A task whose sizes are left open, and what they are.
+
+    Attributes:
+        task: what `Family.build` makes one kernel of for all tasks that are equal when opened.
+        sizes: s32, in the order in which that kernel reads them from the end of its table of numbers.
+    """
+
+    task: Task
+    sizes: tuple[int, ...]
+
+
+@runtime_checkable
+class Opening(Protocol):
+    """A family that can also write code for any size, so that layers which differ in sizes only share it."""
+
+    def opened(self, task: Task, capability: Capability, point: Point) -> Opened | None:
+        """The task with its sizes left open; None where only code for the very sizes will do."""
+        ...
+
+
+@runtime_checkable
 class Runner(Protocol):
     """A way to execute a program that was linked for a target."""
 

@@ -62,3 +62,8 @@ class Task:
     def digest(self) -> str:
         """Twelve hex digits that name this work; equal tasks share one kernel."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+
+
+def is_open(task: Task) -> bool:
+    """Whether a task stands for tasks of any size, which its kernel reads from the end of its table of numbers."""
+    return bool(dict(task.attributes).get("open"))

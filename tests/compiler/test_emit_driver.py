@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from budgetc.emit.driver import PARALLEL_MACS, render_driver, write_sources
+from budgetc.emit.driver import FEW_STORES, PARALLEL_MACS, render_driver, write_sources
 from budgetc.emit.zig import Zig
 from budgetc.lower.lowered import Call, Fill, Lowered, Pointer, Port
 from budgetc_specs.errors import InternalError
@@ -103,6 +103,15 @@ def test_fills_of_one_width_and_value_share_a_function(toy_model: Lowered) -> No
     call = replace(toy_model.calls[0], fills=fills)
     text = render_driver(replace(toy_model, calls=(call,)), "net")
     assert text.count("static void fill_") == 2
+
+
+def test_rows_of_many_bytes_are_filled_without_a_library(toy_model: Lowered) -> None:
+    fills = (Fill(0, 2, FEW_STORES + 1, 200, 7), Fill(0, 1, 400, 400, 9), Fill(0, 1, 16, 16, 7))
+    call = replace(toy_model.calls[0], fills=fills)
+    text = render_driver(replace(toy_model, calls=(call,), arena_bytes=1024), "net")
+    assert "fill(arena + 0, 2, 200, 129, 7);" in text
+    assert "fill(arena + 0, 1, 400, 400, 9);" in text
+    assert text.count("memset") == 1, "what is narrow is stored in place"
 
 
 def test_labels_cannot_break_out_of_their_comment(toy_model: Lowered) -> None:

@@ -12,12 +12,13 @@ from budgetc.emit.driver import write_sources
 from budgetc.emit.link import compile_source, link_library
 from budgetc.emit.symbols import exported_symbols, section_sizes, undefined_symbols
 from budgetc.emit.zig import Zig
-from budgetc.lower.lowered import Call, Lowered, Pointer, Port
+from budgetc.lower.lowered import Call, Fill, Lowered, Pointer, Port
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import InternalError
 
 # What a library of no weights and one empty kernel takes: ELF headers, tables and the checks of the driver.
 EMPTY_LIBRARY_BYTES = 1600
+RUNTIME_BYTES = {1: 4 * 1024, 2: 8 * 1024}
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
@@ -49,6 +50,28 @@ def test_an_empty_library_is_small(build_toy: Callable[..., Any]) -> None:
     kernel = "void nothing(const float *x, float *y) { }"
     toy = build_toy("empty", lowered=model, weights=b"", kernels=kernel)
     assert toy.library.stat().st_size <= EMPTY_LIBRARY_BYTES
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_runtime_is_small(threads: int, build_toy: Callable[..., Any]) -> None:
+    """All of a library that is neither weights nor a kernel: with borders to fill and, with threads, the pool."""
+    ports = (Pointer("input"), Pointer("arena"), Pointer("output"))
+    fills = (Fill(0, 3, 16, 300, 7), Fill(0, 1, 900, 900, 7), Fill(1000, 5, 260, 300, 0))
+    calls = tuple(Call("work", ports, "work", fills, tasks=64, macs=10**6) for _ in range(4))
+    model = Lowered(
+        inputs=(Port("x", "float32", (1,)),),
+        outputs=(Port("y", "float32", (1,)),),
+        calls=calls,
+        arena_bytes=4096,
+        arena_lower_bound=4096,
+        weight_bytes=0,
+    )
+    kernel = "void work(const float *x, char *a, float *y, int begin, int end) { }"
+    name = f"runtime{threads}"
+    toy = build_toy(name, lowered=model, weights=b"", kernels=kernel, threads=threads)
+    size = toy.library.stat().st_size
+    assert size <= RUNTIME_BYTES[threads]
+    assert ("pthread_create" in undefined_symbols(toy.library)) == (threads > 1)
 
 
 @pytest.mark.parametrize("kind", ["shared", "static"])

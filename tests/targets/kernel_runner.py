@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from budgetc_specs.capability import Capability
 from budgetc_targets.aarch64 import AArch64
-from budgetc_targets.contract import Family, Point
+from budgetc_targets.contract import Family, Opened, Opening, Point
 from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
 from budgetc_targets.kernels.families import cpu_families
 from budgetc_targets.task import Access, Task
@@ -55,6 +55,7 @@ class Job:
         ranges: for parallel tasks, the ranges to call with.
         alias: the operand whose memory the output is.
         done_by: the family, where it is not the one that targets offer for the kind.
+        open: whether the kernel is the one for tasks of any size, which reads them.
     """
 
     name: str
@@ -66,6 +67,17 @@ class Job:
     ranges: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     alias: int | None = None
     done_by: Family | None = None
+    open: bool = False
+
+    @property
+    def opened(self) -> Opened:
+        """The task with its sizes left open, where the job wants that."""
+        if not self.open:
+            return Opened(self.task, ())
+        assert isinstance(self.family, Opening), self.name
+        found = self.family.opened(self.task, self.capability, self.chosen)
+        assert found, self.name
+        return found
 
     @property
     def family(self) -> Family:
@@ -204,7 +216,7 @@ def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[i
         path = folder / f"kernels{number}.o"
         with emulated_vnni() if capability == WIDE_EMULATED else nullcontext():
             kernels = [
-                jobs[i].family.build(jobs[i].task, capability, jobs[i].chosen, f"kernel{i}")
+                jobs[i].family.build(jobs[i].opened.task, capability, jobs[i].chosen, f"kernel{i}")
                 for i in members
             ]
         for i, kernel in zip(members, kernels, strict=True):
@@ -258,6 +270,8 @@ def _call_arrays(job: Job) -> list[Array]:
     for access, array in zip(accesses, job.arrays, strict=True):
         assert array.dtype == access.dtype, job.name
         assert array.size == access.extent, job.name
+    if job.open:
+        arrays.append(np.array(job.opened.sizes, np.int32))
     return [np.ascontiguousarray(a).reshape(-1) for a in arrays]
 
 

@@ -160,14 +160,36 @@ def _prototypes(lowered: Lowered) -> list[str]:
     return [*lines, ""]
 
 
+FEW_STORES = 128
+"""Bytes that compilers set without calling a library's memset. To import that takes half a kilobyte of tables."""
+
+_WIDE = f"""typedef uint8_t block_t __attribute__((vector_size(16), aligned(1)));
+
+/* Rows of more than {FEW_STORES} bytes, four blocks at a time; the last four end with the row. */
+static __attribute__((noinline)) void fill(
+    uint8_t *row, int32_t rows, int32_t stride, int32_t width, uint8_t value) {{
+    const block_t block = (block_t){{0}} + value;
+    for (; rows > 0; rows--, row += stride)
+        for (int32_t left = width; left > 0; left -= 64) {{
+            block_t *const four = (block_t *)(row + (left < 64 ? width - 64 : width - left));
+            four[0] = block;
+            four[1] = block;
+            four[2] = block;
+            four[3] = block;
+        }}
+}}
+"""
+
+
 def _fill_name(fill: Fill) -> str:
     return f"fill_{fill.width}_{fill.value & 255}"
 
 
 def _fill_functions(lowered: Lowered) -> list[str]:
-    """One function per width and value: constants in the loop become stores."""
+    """One function for each narrow width and value: constants in the loop become stores."""
+    fills = [fill for call in lowered.calls for fill in call.fills]
     functions = {}
-    for fill in (fill for call in lowered.calls for fill in call.fills if fill.rows > 1):
+    for fill in (fill for fill in fills if fill.rows > 1 and fill.width <= FEW_STORES):
         functions[_fill_name(fill)] = [
             f"static void {_fill_name(fill)}(uint8_t *row, int32_t rows, int32_t stride) {{",
             "#pragma clang loop unroll(disable)",
@@ -176,13 +198,17 @@ def _fill_functions(lowered: Lowered) -> list[str]:
             "}",
             "",
         ]
-    return [line for text in functions.values() for line in text]
+    lines = [line for text in functions.values() for line in text]
+    return [*lines, _WIDE] if any(fill.width > FEW_STORES for fill in fills) else lines
 
 
 def _fill_call(fill: Fill) -> str:
+    at = f"arena + {fill.offset}"
+    if fill.width > FEW_STORES:
+        return f"fill({at}, {fill.rows}, {fill.stride}, {fill.width}, {fill.value & 255});"
     if fill.rows == 1:
-        return f"__builtin_memset(arena + {fill.offset}, {fill.value & 255}, {fill.width});"
-    return f"{_fill_name(fill)}(arena + {fill.offset}, {fill.rows}, {fill.stride});"
+        return f"__builtin_memset({at}, {fill.value & 255}, {fill.width});"
+    return f"{_fill_name(fill)}({at}, {fill.rows}, {fill.stride});"
 
 
 def _pointer(pointer: Pointer, inputs: tuple[Member, ...], outputs: tuple[Member, ...]) -> str:

@@ -58,6 +58,7 @@ _COMPILE = (
     "-g0",
     "-fPIC",
     "-fvisibility=hidden",
+    "-fno-builtin-memset",  # loops are not to become calls of a library
     "-ffunction-sections",
     "-fdata-sections",
     "-fomit-frame-pointer",

@@ -1,13 +1,12 @@
 """The whole of lowering: an ONNX model and a target in, object file, weights and call list out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from budgetc_specs.capability import Capability
-from budgetc_targets.contract import Family, Kernel, Point, Target
-from budgetc_targets.task import Task
+from budgetc_targets.contract import Family, Growing, Kernel, Point, Target
 
 from budgetc.lower.codes import make_codes_unsigned
 from budgetc.lower.constants import fold_constants
@@ -19,9 +18,11 @@ from budgetc.lower.importer import import_model
 from budgetc.lower.in_place import write_in_place
 from budgetc.lower.integer import form_integer_operations
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port, Slot
+from budgetc.lower.opening import open_sizes
 from budgetc.lower.permute import permute_flattened_weights
 from budgetc.lower.placement import Storage
 from budgetc.lower.planning import Schedule, Use, schedule
+from budgetc.lower.points import Chooser, choose_points, default_point, lean_point
 from budgetc.lower.recurrent import form_recurrent_operations
 from budgetc.lower.selection import select
 from budgetc.lower.sharing import share_kernels
@@ -30,11 +31,6 @@ from budgetc.lower.walk import walk
 
 WEIGHT_ALIGNMENT = 64
 WEIGHT_SLACK = 64  # a vector load of the last constant may pass its end
-
-GROWING = frozenset({"winograd"})
-"""Kinds of tasks that are faster by larger constants and working memory."""
-
-Chooser = Callable[[Family, Task, Mapping[str, Array]], Point]
 
 
 @dataclass(frozen=True)
@@ -48,11 +44,6 @@ class Code:
     weights: bytes
     functions: Sequence[object]
     grown: bool = False
-
-
-def default_point(capability: Capability) -> Chooser:
-    """Every kernel at the first point of its space."""
-    return lambda family, task, _constants: family.space(task, capability)[0]
 
 
 def prepare(data: bytes) -> Graph:
@@ -90,17 +81,24 @@ def lower(
         target: whose kernels it becomes.
         capability: the target's sheet.
         choose: picks the point of each kernel; the default is the first.
-        compact: do without kernels that are faster by being larger.
+        compact: do without kernels that are faster by being larger, and take the points of least code.
 
     Raises:
         ModelError: an operator that neither our kernels nor TVM's importer take.
     """
     graph = prepare(data)
-    families = [f for f in target.families() if not (compact and f.kind in GROWING)]
+    families = [f for f in target.families() if not (compact and _grows(f))]
     steps = walk(graph, capability, families)
     write_in_place(steps, capability)
     share_kernels(steps)
-    return _Assembler(graph, steps, capability, choose or default_point(capability)).assemble()
+    chooser = lean_point(capability) if compact else choose or default_point(capability)
+    choose_points(steps, chooser)
+    open_sizes(steps, capability)
+    return _Assembler(graph, steps, capability).assemble()
+
+
+def _grows(family: Family) -> bool:
+    return isinstance(family, Growing) and family.grows
 
 
 def write(code: Code, target: Target, capability: Capability, folder: Path) -> Path:
@@ -123,14 +121,16 @@ class _Pending:
 
 
 class _Assembler:
-    def __init__(self, graph: Graph, steps: Steps, capability: Capability, choose: Chooser) -> None:
-        self.graph, self.steps, self.capability, self.choose = graph, steps, capability, choose
+    def __init__(self, graph: Graph, steps: Steps, capability: Capability) -> None:
+        self.graph, self.steps, self.capability = graph, steps, capability
         self.blob = bytearray()
         self.constant_offsets: dict[bytes, int] = {}
         self.functions: list[object] = []
         self.kernels: dict[tuple[str, Point], tuple[str, Kernel]] = {}
         self.calls: list[_Pending] = []
         self.foreign = ForeignCompiler(graph, capability)
+        self.lean = lean_point(capability)
+        self.larger = False  # than it would be at the points of least code
 
     def assemble(self) -> Code:
         for step in self.steps.steps:
@@ -157,7 +157,7 @@ class _Assembler:
                 )
             ),
         )
-        grown = any(step.task.kind in GROWING for step in self.steps.steps if step.task)
+        grown = self.larger or any(s.family and _grows(s.family) for s in self.steps.steps)
         return Code(lowered, bytes(self.blob), self.functions, grown)
 
     def _port(self, name: str) -> Port:
@@ -178,11 +178,14 @@ class _Assembler:
         assert step.task
         assert step.family
         constants = step.constants or {}
-        point = self.choose(step.family, step.task, constants)
-        key = (step.task.digest, point)
+        point = step.point
+        assert point is not None
+        self.larger |= point != self.lean(step.family, step.task, constants)
+        code = step.code or step.task
+        key = (code.digest, point)
         if key not in self.kernels:
             name = f"{step.task.kind.replace('-', '_')}_{len(self.kernels)}"
-            kernel = step.family.build(step.task, self.capability, point, name)
+            kernel = step.family.build(code, self.capability, point, name)
             self.functions.append(kernel.function)
             self.kernels[key] = (name, kernel)
         name, kernel = self.kernels[key]

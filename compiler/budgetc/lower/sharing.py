@@ -12,6 +12,7 @@ import numpy as np
 from budgetc_targets.expression import Apply, Const, Expr, Number
 from budgetc_targets.task import Task
 
+from budgetc.lower.graph import Array
 from budgetc.lower.placement import Storage
 from budgetc.lower.steps import Argument, Steps
 
@@ -87,7 +88,13 @@ def _replaced(expression: Expr, change: Callable[[int, Const], Expr]) -> Expr:
 
 def _table(steps: Steps, literals: Sequence[Const]) -> Argument:
     """Literals side by side in the weights."""
-    value = np.concatenate([np.array([c.value], c.dtype).view(np.uint32) for c in literals])
+    return add_table(
+        steps, np.concatenate([np.array([c.value], c.dtype).view(np.uint32) for c in literals])
+    )
+
+
+def add_table(steps: Steps, value: Array) -> Argument:
+    """A table of numbers among the weights."""
     name = steps.graph.add_constant("numbers", value)
     steps.storages[name] = Storage(name, "weights", value.nbytes)
     return Argument(name, 0)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, quoted
-from budgetc_targets.contract import Family
+from budgetc_targets.contract import Family, Point
 from budgetc_targets.expression import Expr, Ref, functions
 from budgetc_targets.task import Task
 
@@ -49,6 +49,8 @@ class Step:
     """One kernel call. `constants` are what the family packs; `foreign` is an ONNX node.
 
     `part` says that it writes a part of the output's storage which no other such step touches.
+    `point` is where in its family's space the kernel is built, once that is chosen; `code` is the task that is compiled
+    where that is more general than the step's own.
     """
 
     label: str
@@ -62,6 +64,8 @@ class Step:
     fills: tuple[Fill, ...] = ()
     macs: int = 0
     part: bool = False
+    point: Point | None = None
+    code: Task | None = None
 
 
 class Steps:

@@ -18,9 +18,9 @@ from typing import ClassVar
 import numpy as np
 from budgetc_specs.capability import Capability
 
-from budgetc_targets.contract import Array, Kernel, Point
+from budgetc_targets.contract import Array, Kernel, Opened, Point
 from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, fitted
-from budgetc_targets.kernels.convolution_shape import shape_of
+from budgetc_targets.kernels.convolution_shape import opened, shape_of
 from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles, slots
 from budgetc_targets.task import Task
 
@@ -77,6 +77,11 @@ class Convolution:
         padded_bias = np.zeros((shape.groups, filters), bias.dtype)
         padded_bias[:, : shape.filters] = bias.reshape(shape.groups, shape.filters)
         return [np.ascontiguousarray(packed), padded_bias]
+
+    def opened(self, task: Task, capability: Capability, point: Point) -> Opened | None:
+        """1x1 convolutions of whole vectors of filters can share code whatever their sizes."""
+        lanes = _arithmetic(task, capability).lanes
+        return opened(task, shape_of(task), lanes, knob(point, "pixels"), knob(point, "vectors"))
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""

@@ -1,16 +1,19 @@
 """The code of convolution kernels: blocks of filters, rows, register tiles and their reduction."""
 
+from dataclasses import fields
+from typing import Any
+
 from tvm import tirx
 
 from budgetc_targets.contract import Kernel, Point
 from budgetc_targets.kernels.arithmetic import Arithmetic
-from budgetc_targets.kernels.convolution_shape import ConvolutionShape
+from budgetc_targets.kernels.convolution_shape import UNROLLED, ConvolutionShape, Sizes
 from budgetc_targets.kernels.dot import DOTS
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.tiles import knob, split_row
 from budgetc_targets.kernels.writer import Value, Writer, intrinsic, reinterpret, splat
-from budgetc_targets.task import Task
+from budgetc_targets.task import Task, is_open
 
 FEW_JOBS = 16
 """Fewer rows than these are no even work for several threads: they share tiles instead."""
@@ -21,7 +24,7 @@ def build(
 ) -> Kernel:
     """The function for a task at one point of the family's space."""
     builder = _Builder(task, shape, arithmetic, point, name)
-    extents = (shape.batch, shape.groups, builder.blocks, shape.rows)
+    extents = (shape.batch, shape.groups, builder.blocks, builder.rows)
     if not task.parallel:
         return spread(builder.writer, extents, builder.row, parallel=False)
     if builder.heavy and shape.groups * builder.blocks > 1:
@@ -39,7 +42,8 @@ class _Builder:
     ) -> None:
         self.task, self.shape, self.lanes = task, shape, arithmetic.lanes
         self.vectors, self.pixels = knob(point, "vectors"), knob(point, "pixels")
-        self.blocks = -(-shape.filters // self.lanes) // self.vectors
+        self.blocks: Any = -(-shape.filters // self.lanes) // self.vectors
+        self.rows, self.steps = shape.rows, shape.steps
         self.dot = DOTS[arithmetic.name] if shape.integer else None
         accumulator = "int32" if shape.integer else "float32"
         width = self.vectors * self.lanes
@@ -51,7 +55,25 @@ class _Builder:
         self.weights = self.writer.pointer("weights", element, whole * self.block_elements)
         self.bias = self.writer.pointer("bias", accumulator, whole * width)
         self.epilogue = Epilogue(self.writer, task, channel_axis=1)
+        x = task.inputs[0]
+        self.x_row = shape.stride[0] * x.strides[2]
+        self.x_column = shape.stride[1] * x.strides[3]
+        self.sizes: Sizes | None = None
+        if is_open(task):
+            self._open(Sizes(*self.epilogue.numbers.last(len(fields(Sizes)))))
         self.acc = self.writer.local("acc", accumulator, self.pixels * width)
+
+    def _open(self, sizes: Sizes) -> None:
+        """Sizes that the code was written for are read instead."""
+        self.sizes, self.blocks, self.rows, self.steps = (
+            sizes,
+            sizes.blocks,
+            sizes.rows,
+            sizes.steps,
+        )
+        self.x_row, self.x_column = sizes.x_row, sizes.x_column
+        self.block_elements = sizes.steps * (self.vectors * self.lanes * self.shape.unit)
+        self.epilogue.strides = (0, 1, sizes.y_row, sizes.y_column)
 
     @property
     def heavy(self) -> bool:
@@ -61,10 +83,15 @@ class _Builder:
         """
         size = 1 if self.shape.integer else 4
         weights = self.shape.groups * self.blocks * self.block_elements * size
-        return weights > self.task.inputs[0].extent * size
+        return bool(weights > self.task.inputs[0].extent * size)
 
     def row(self, n: Value, g: Value, o: Value, h: Value) -> None:
         """One row of the output, for one block of filters."""
+        if self.sizes:
+            with self.writer.loop("t", self.sizes.tiles) as t:
+                column = tirx.min(t * self.pixels, self.sizes.last)
+                self._tile(n, g, o, h, column, self.pixels)
+            return
         for first, count, pixels in split_row(self.shape.width, self.pixels):
             with self.writer.loop(f"t{first}", count) as t:
                 self._tile(n, g, o, h, t * pixels + first, pixels)
@@ -86,18 +113,13 @@ class _Builder:
             start = w.load(self.bias, block * width + v * lanes, lanes)
             for p in range(pixels):
                 w.store(self.acc, (p * self.vectors + v) * lanes, start, lanes)
-        origin = (
-            n * x.strides[0]
-            + g * shape.channels
-            + h * (shape.stride[0] * x.strides[2])
-            + column * (shape.stride[1] * x.strides[3])
-        )
-        few = shape.kh * shape.steps * shape.kw <= 4
+        origin = n * x.strides[0] + g * shape.channels + h * self.x_row + column * self.x_column
+        few = not self.sizes and shape.kh * shape.steps * shape.kw <= UNROLLED
         with w.loop("kh", shape.kh, unroll=few) as kh:
             row = origin + kh * (shape.dilation[0] * x.strides[2])
-            with w.loop("c", shape.steps, unroll=few) as c:
+            with w.loop("c", self.steps, unroll=few) as c:
                 for kw in range(shape.kw):
-                    step = ((kh * shape.steps + c) * shape.kw + kw) * (width * shape.unit)
+                    step = ((kh * self.steps + c) * shape.kw + kw) * (width * shape.unit)
                     at = row + kw * (shape.dilation[1] * x.strides[3]) + c * shape.unit
                     self._step(block * self.block_elements + step, at, pixels)
         for v in range(self.vectors):
@@ -135,7 +157,7 @@ class _Builder:
         wide = lanes * shape.unit
         loaded = [w.load(self.weights, weights_at + v * wide, wide) for v in range(self.vectors)]
         for p in range(pixels):
-            at = x_at + p * (shape.stride[1] * self.task.inputs[0].strides[3])
+            at = x_at + self.x_column * p
             if shape.integer:
                 quad = reinterpret(w.load(self.x, at, 4), "int32", 1)
                 x = reinterpret(splat(quad, lanes), "uint8", wide)

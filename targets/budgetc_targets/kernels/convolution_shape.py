@@ -1,8 +1,10 @@
 """The numbers of a convolution task as its loops see them."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
-from budgetc_targets.task import Task
+from budgetc_targets.contract import Opened
+from budgetc_targets.task import Access, Task
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,89 @@ def shape_of(task: Task) -> ConvolutionShape:
         integer=integer,
         run=run,
     )
+
+
+Extent = Any
+"""A size: an integer, or code that reads it from the table of an open task."""
+
+UNROLLED = 4
+"""A reduction of no more steps than this is written out."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the code of a 1x1 convolution depends on besides its point, where it is left open.
+
+    Attributes:
+        blocks: of filters.
+        rows: of the output.
+        tiles: of a row.
+        last: the pixel at which the last of these begins.
+        steps: of the reduction.
+        x_row: elements of the input from one row of the output to the next.
+        x_column: from one pixel of the output to the next.
+        y_row: elements from one row of the output to the next.
+        y_column: from one pixel to the next.
+    """
+
+    blocks: Extent
+    rows: Extent
+    tiles: Extent
+    last: Extent
+    steps: Extent
+    x_row: Extent
+    x_column: Extent
+    y_row: Extent
+    y_column: Extent
+
+
+def sizes_of(task: Task, shape: ConvolutionShape, lanes: int, pixels: int, vectors: int) -> Sizes:
+    """The sizes of a task at tiles of so many pixels and vectors."""
+    x, y = task.inputs[0], task.output
+    return Sizes(
+        blocks=-(-shape.filters // lanes) // vectors,
+        rows=shape.rows,
+        tiles=-(-shape.width // pixels),
+        last=shape.width - pixels,
+        steps=shape.steps,
+        x_row=shape.stride[0] * x.strides[2],
+        x_column=shape.stride[1] * x.strides[3],
+        y_row=y.strides[2],
+        y_column=y.strides[3],
+    )
+
+
+def opened(
+    task: Task, shape: ConvolutionShape, lanes: int, pixels: int, vectors: int
+) -> Opened | None:
+    """The task with its sizes left open; None where it is more than a 1x1 convolution of whole vectors of filters.
+
+    Tiles of one size overlap at the end of a row, so a row is a tile at least, and its results may be computed twice.
+    """
+    x, y = task.inputs[0], task.output
+    whole = shape.filters % lanes == 0 and shape.width >= pixels and not task.may_alias
+    if task.parallel or not whole or shape.steps <= UNROLLED:
+        return None
+    if (shape.batch, shape.groups, shape.kh, shape.kw) != (1, 1, 1, 1):
+        return None
+    if any(a.strides[2] or a.strides[3] for a in task.operands):
+        return None
+    filters, channels = lanes * vectors, shape.unit * 2 * UNROLLED
+
+    def nominal(access: Access, count: int) -> Access:
+        """Any size that lies alike."""
+        extents = (1, count, 2, 2 * pixels)
+        if access.strides[1] == 0 or access.strides[3] == 0:
+            return Access(access.dtype, extents, access.strides)
+        return Access(access.dtype, extents, (0, 1, extents[3] * count, count))
+
+    sizes = astuple(sizes_of(task, shape, lanes, pixels, vectors))
+    form = replace(
+        task,
+        inputs=(nominal(x, channels),),
+        output=nominal(y, filters),
+        operands=tuple(nominal(a, filters) for a in task.operands),
+        attributes=(*{**dict(task.attributes), "stride": (1, 1)}.items(), ("open", True)),
+        numbers=task.numbers + len(sizes),
+    )
+    return Opened(form, sizes)

@@ -19,7 +19,8 @@ from typing import ClassVar
 import numpy as np
 from budgetc_specs.capability import Capability
 
-from budgetc_targets.contract import Array, Kernel, Point
+from budgetc_targets.contract import Array, Kernel, Opened, Point
+from budgetc_targets.kernels import quads
 from budgetc_targets.kernels.arithmetic import (
     Arithmetic,
     arithmetic,
@@ -81,10 +82,10 @@ class Depthwise:
         if _by_quads(point):
             found = _quads(task, capability)
             assert found, "BUG: a point of quads for a task without"
-            chosen, quads = found
+            chosen, rows = found
             balanced = balanced_bias(weight, bias, chosen.offset)
-            packed_weight = pack_weights(weight, quads, knob(point, "rows"))
-            return [np.ascontiguousarray(packed_weight), pack_bias(balanced, quads)]
+            packed_weight = pack_weights(weight, rows, knob(point, "rows"))
+            return [np.ascontiguousarray(packed_weight), pack_bias(balanced, rows)]
         chosen = _arithmetic(task, capability)
         unit = taps_per_group(chosen)
         groups = tap_groups(task.attribute("kernel"), unit)
@@ -97,6 +98,13 @@ class Depthwise:
             return [packed, bias]
         return [packed, balanced_bias(weight, bias, chosen.offset if unit == 4 else 0)]
 
+    def opened(self, task: Task, capability: Capability, point: Point) -> Opened | None:
+        """By quads of rows the sizes are of no account to the inner loop."""
+        found = _quads(task, capability)
+        if not found or not _by_quads(point):
+            return None
+        return quads.opened(task, found[1], knob(point, "pixels"), knob(point, "rows"))
+
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""
         from budgetc_targets.kernels import depthwise_code, quads_code
@@ -104,15 +112,19 @@ class Depthwise:
         if _by_quads(point):
             found = _quads(task, capability)
             assert found, "BUG: a point of quads for a task without"
-            chosen, quads = found
-            return quads_code.build(task, chosen, quads, point, name)
+            return quads_code.build(task, *found, point, name)
         return depthwise_code.build(task, _arithmetic(task, capability), point, name)
 
 
-def _quad_space(task: Task, quads: Quads) -> list[Point]:
-    """How many blocks of a row share their interleaved columns; measured, more accumulators than these spill."""
-    rows, choices = (2, (1, 2)) if quads.pair else (1, (3, 2, 1, 4))
-    fitting = task.output.shape[3] // quads.repeat
+def _quad_space(task: Task, found: Quads) -> list[Point]:
+    """How many blocks of a row share their interleaved columns; measured, more accumulators than these spill.
+
+    With a stride they hardly share any: three blocks are as fast as two, for half as much code again.
+    """
+    strided = task.attribute("stride")[1] > 1
+    alone = (2, 3, 1, 4) if strided else (3, 2, 1, 4)
+    rows, choices = (2, (1, 2)) if found.pair else (1, alone)
+    fitting = task.output.shape[3] // found.repeat
     return [point(pixels=p, rows=rows) for p in choices if p <= fitting]
 
 
@@ -120,9 +132,9 @@ def _quads(task: Task, capability: Capability) -> tuple[Arithmetic, Quads] | Non
     """The widest vectors by which the task is one of quads."""
     chosen: Arithmetic | None = arithmetic(task, capability)
     while chosen:
-        quads = quads_of(task, chosen)
-        if quads:
-            return chosen, quads
+        found = quads_of(task, chosen)
+        if found:
+            return chosen, found
         chosen = halved(chosen)
     return None
 

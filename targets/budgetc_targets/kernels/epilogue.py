@@ -33,6 +33,7 @@ class Epilogue:
             writer.pointer(f"operand{i}", a.dtype, a.extent) for i, a in enumerate(task.operands)
         ]
         self.numbers = Numbers(writer, task)
+        self.strides: Sequence[int | Value] = task.output.strides
         self._output = writer.pointer("y", task.output.dtype, task.output.extent)
         self._used = sorted(set(references(task.expression)) - {ACCUMULATOR.index})
 
@@ -84,7 +85,9 @@ class Epilogue:
 
     def write(self, value: Value, index: Sequence[Value], lanes: int) -> None:
         """Store a vector of the output's type at consecutive elements from `index` on."""
-        self._writer.store(self._output, offset(self._task.output, index), value, lanes)
+        self._writer.store(
+            self._output, offset(self._task.output, index, self.strides), value, lanes
+        )
 
     def fetch(self, i: int, index: Sequence[Value], lanes: int) -> Value:
         """Operand i at an index of the output, in its register type."""
@@ -104,10 +107,14 @@ class Epilogue:
         return tirx.Shuffle(gathered, list(range(lanes)))
 
 
-def offset(access: Access, index: Sequence[Value]) -> Value:
-    """The element offset of an index; broadcast dimensions fall out."""
+def offset(
+    access: Access, index: Sequence[Value], strides: Sequence[int | Value] | None = None
+) -> Value:
+    """The element offset of an index, by other strides than the access's where given; broadcast dimensions fall out."""
     total: Value = integer(0)
-    for extent, stride, position in zip(access.shape, access.strides, index, strict=True):
-        if stride and extent > 1:
+    for extent, stride, position in zip(
+        access.shape, strides or access.strides, index, strict=True
+    ):
+        if extent > 1 and not (isinstance(stride, int) and stride == 0):
             total = position * stride + total
     return total

@@ -9,8 +9,13 @@ class Numbers:
     """Declares the pointer to the table where the task has one, and reads from it."""
 
     def __init__(self, writer: Writer, task: Task) -> None:
-        self._writer = writer
+        self._writer, self._count = writer, task.numbers
         self._table = writer.pointer("numbers", "float32", task.numbers) if task.numbers else None
+
+    def last(self, count: int) -> list[Value]:
+        """The last so many numbers, s32: the sizes of an open task."""
+        positions = range(self._count - count, self._count)
+        return [self(Number(position, "int32"), 1) for position in positions]
 
     def __call__(self, number: Number, lanes: int) -> Value:
         """A number in every lane, in its type."""

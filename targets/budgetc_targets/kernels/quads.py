@@ -9,12 +9,13 @@ Fewer channels than a block are no obstacle where a row is dense and its stride 
 side like channels, and the weights repeat.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from budgetc_targets.contract import Array
+from budgetc_targets.contract import Array, Opened
 from budgetc_targets.kernels.arithmetic import Arithmetic
 from budgetc_targets.task import Access, Task
 
@@ -44,6 +45,82 @@ class Quads:
     def lanes(self) -> int:
         """32-bit accumulators in a vector."""
         return self.block // 4
+
+
+Extent = Any
+"""A size: an integer, or code that reads it from the table of an open task."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the code of a task depends on besides its point, where it is left open.
+
+    Attributes:
+        blocks: of channels.
+        pairs: rows of the output, or pairs of them.
+        last_row: where the last of these begins.
+        tiles: of a row.
+        last_column: where the last of these begins.
+        x_row: elements from one row of the input to the next.
+        x_column: from one pixel to the next.
+        y_row: from one row of the output to the next.
+        y_column: from one pixel to the next.
+    """
+
+    blocks: Extent
+    pairs: Extent
+    last_row: Extent
+    tiles: Extent
+    last_column: Extent
+    x_row: Extent
+    x_column: Extent
+    y_row: Extent
+    y_column: Extent
+
+
+def sizes_of(task: Task, quads: Quads, pixels: int, rows: int) -> Sizes:
+    """The sizes of a task at tiles of so many blocks and rows."""
+    x, y = task.inputs[0], task.output
+    return Sizes(
+        blocks=quads.blocks,
+        pairs=-(-y.shape[2] // rows),
+        last_row=y.shape[2] - rows,
+        tiles=-(-quads.units // pixels),
+        last_column=y.shape[3] - pixels * quads.repeat,
+        x_row=x.strides[2],
+        x_column=x.strides[3],
+        y_row=y.strides[2],
+        y_column=y.strides[3],
+    )
+
+
+def opened(task: Task, quads: Quads, pixels: int, rows: int) -> Opened | None:
+    """The task with its sizes left open; None where it has pictures or operands of their own strides."""
+    x, y = task.inputs[0], task.output
+    if task.parallel or y.shape[0] != 1 or y.shape[2] < rows:
+        return None
+    if any(a.strides[2] or a.strides[3] for a in task.operands):
+        return None
+    channels = 2 * quads.block if quads.repeat == 1 else y.shape[1]
+
+    def nominal(access: Access) -> Access:
+        """Any size that makes the same quads."""
+        shape = (1, channels, 2 * UNIT, 2 * quads.repeat * pixels)
+        if access.strides[1] == 0 or access.strides[3] == 0:
+            return Access(access.dtype, shape, access.strides)
+        return Access(access.dtype, shape, (0, 1, shape[3] * channels, channels))
+
+    attributes = {**dict(task.attributes), "groups": channels}
+    sizes = astuple(sizes_of(task, quads, pixels, rows))
+    form = replace(
+        task,
+        inputs=(nominal(x),),
+        output=nominal(y),
+        operands=tuple(nominal(a) for a in task.operands),
+        attributes=(*attributes.items(), ("open", True)),
+        numbers=task.numbers + len(sizes),
+    )
+    return Opened(form, sizes)
 
 
 def quads_of(task: Task, arithmetic: Arithmetic) -> Quads | None:

@@ -1,6 +1,7 @@
 """The code of depthwise kernels by quads of rows: tiles of blocks, interleaved once for two rows of the output."""
 
 from collections.abc import Callable
+from dataclasses import fields
 
 from tvm import tirx
 
@@ -12,18 +13,18 @@ from budgetc_targets.kernels.epilogue import offset
 from budgetc_targets.kernels.evaluate import evaluate, widen
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.numbers import Numbers
-from budgetc_targets.kernels.quads import UNIT, Quads, channel_order
+from budgetc_targets.kernels.quads import UNIT, Quads, Sizes, channel_order, sizes_of
 from budgetc_targets.kernels.tiles import knob
 from budgetc_targets.kernels.writer import Value, Writer, cast, intrinsic, splat
-from budgetc_targets.task import Access, Task
+from budgetc_targets.task import Access, Task, is_open
 
 
 def build(task: Task, arithmetic: Arithmetic, quads: Quads, point: Point, name: str) -> Kernel:
     """The function for a task at one point of the family's space."""
     builder = _Builder(task, arithmetic, quads, point, name)
-    batch, _, rows, _ = task.output.shape
-    extents = (batch, quads.blocks, -(-rows // builder.rows))
-    few = batch * extents[2] < FEW_JOBS and quads.blocks > 1
+    batch, sizes = task.output.shape[0], builder.sizes
+    extents = (batch, sizes.blocks, sizes.pairs)
+    few = task.parallel and batch * sizes.pairs < FEW_JOBS and quads.blocks > 1
     over = (0, 1, 2) if few else (0, 2)  # pixels where the layer before left them
     return spread(builder.writer, extents, builder.row, parallel=task.parallel, over=over)
 
@@ -56,6 +57,10 @@ class _Builder:
             writer.pointer(f"operand{i}", a.dtype, a.extent) for i, a in enumerate(task.operands)
         ]
         self.numbers = Numbers(writer, task)
+        self.sizes = sizes_of(task, quads, self.pixels, self.rows)
+        self.open = is_open(task)
+        if self.open:
+            self.sizes = Sizes(*self.numbers.last(len(fields(Sizes))))
         self.output = writer.pointer("y", "uint8", task.output.extent)
         self.acc = writer.local("acc", "int32", self.rows * self.pixels * self.block)
         packs = self.lanes in PACKS and arithmetic.name.startswith(("vpdpbusd", "maddubs"))
@@ -65,35 +70,32 @@ class _Builder:
 
     def row(self, n: Value, b: Value, pair: Value) -> None:
         """A row of the output, or two, for one block of channels."""
-        w, height, units = self.writer, self.task.output.shape[2], self.quads.units
+        w, sizes, (height, width) = self.writer, self.sizes, self.task.output.shape[2:]
         h = pair * self.rows
-        if height % self.rows:
-            h = tirx.min(h, height - self.rows)
-        ends_inside = self.quads.repeat * units == self.task.output.shape[3]
-        whole, rest = divmod(units, self.pixels)
-        if rest == 0 and ends_inside:
-            with w.loop("t", whole) as t:
-                self._tile(n, b, h, t * (self.pixels * self.quads.repeat))
-            return
-        last = self.task.output.shape[3] - self.pixels * self.quads.repeat
-        with w.loop("t", -(-units // self.pixels)) as t:
-            self._tile(n, b, h, tirx.min(t * (self.pixels * self.quads.repeat), last))
+        if self.open or height % self.rows:
+            h = tirx.min(h, sizes.last_row)
+        pixels = self.pixels * self.quads.repeat
+        with w.loop("t", sizes.tiles) as t:
+            column = t * pixels
+            if self.open or width % pixels:
+                column = tirx.min(column, sizes.last_column)
+            self._tile(n, b, h, column)
 
     def _tile(self, n: Value, b: Value, h: Value, column: Value) -> None:
-        w, x = self.writer, self.task.inputs[0]
+        w, x, sizes = self.writer, self.task.inputs[0], self.sizes
         sh, sw = self.task.attribute("stride")
         dw = self.task.attribute("dilation")[1]
         for k in range(UNIT):
             start = w.load(self.bias, b * self.block + k * self.lanes, self.lanes)
             for tile in range(self.rows * self.pixels):
                 w.store(self.acc, self._place(tile, k), start, self.lanes)
-        origin = n * x.strides[0] + h * (sh * x.strides[2]) + column * (sw * x.strides[3])
+        origin = n * x.strides[0] + h * sh * sizes.x_row + column * sw * sizes.x_column
         origin = w.let("origin", origin + b * self.block)
-        step = sw * x.strides[3] * self.quads.repeat
+        step = sw * self.quads.repeat
         users: dict[int, list[tuple[int, int]]] = {}
         for p in range(self.pixels):
             for tap in range(self.kw):
-                users.setdefault(p * step + tap * dw * x.strides[3], []).append((p, tap))
+                users.setdefault(p * step + tap * dw, []).append((p, tap))
         for at in sorted(users):
             quads = self._interleaved(origin, at)
             for p, tap in users[at]:
@@ -105,13 +107,14 @@ class _Builder:
     def _place(self, tile: int, k: int) -> int:
         return (tile * UNIT + k) * self.lanes
 
-    def _interleaved(self, origin: Value, at: int) -> list[Value]:
+    def _interleaved(self, origin: Value, column: int) -> list[Value]:
         """A column of four rows of a block, as the activations of the four accumulators."""
-        x, size = self.task.inputs[0], self.block
+        sizes, size = self.sizes, self.block
         dh = self.task.attribute("dilation")[0]
         used = self.kh + self.rows - 1
         # A row beyond the taps meets weights of zero: any row that may be read will do.
-        lines = [min(r, used - 1) * dh * x.strides[2] + at for r in range(UNIT)]
+        at = sizes.x_column * column
+        lines = [sizes.x_row * (min(r, used - 1) * dh) + at for r in range(UNIT)]
         w = self.writer
         rows = [w.hold(w.load(self.x, origin + line, size)) for line in lines]
         low, high = [], []
@@ -151,7 +154,9 @@ class _Builder:
                     self.writer.hold,
                 )
             )
-        at = offset(self.task.output, index)
+        y = self.task.output
+        strides = (y.strides[0], y.strides[1], self.sizes.y_row, self.sizes.y_column)
+        at = offset(y, index, strides)
         self.writer.store(self.output, at, self._bytes(values), self.block)
 
     def _operand(

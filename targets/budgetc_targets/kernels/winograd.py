@@ -73,6 +73,7 @@ class Winograd:
     """
 
     kind: ClassVar[str] = "winograd"
+    grows: ClassVar[bool] = True
     worth: float = 1.25
 
     def refusal(self, task: Task, capability: Capability) -> str | None:

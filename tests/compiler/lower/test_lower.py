@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from budgetc.baseline import make_session
-from budgetc.lower.lower import default_point, lower, prepare, write
+from budgetc.lower.lower import lower, prepare, write
+from budgetc.lower.points import default_point
 from budgetc.model import parse_model
 from budgetc.registry import find_target
 
