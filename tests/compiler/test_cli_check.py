@@ -7,6 +7,7 @@ import pytest
 from budgetc.cli.check import budget_texts
 from budgetc.cli.main import app
 from budgetc_specs.budgets import Budgets
+from onnx import parser
 from typer.testing import CliRunner
 
 ANIMALS = Path(__file__).parents[2] / "specs" / "examples" / "animals" / "spec.yaml"
@@ -78,6 +79,52 @@ def test_a_model_that_is_none(tiny):
     code, out, err = check(tiny)
     assert (code, out) == (7, "")
     assert "tiny.onnx: the file is not an ONNX model" in err
+
+
+def with_model(spec, text, opset=17):
+    """The spec with another model; its data goes."""
+    model = parser.parse_model(f'<ir_version: 9, opset_import: ["": {opset}]>\n{text}')
+    for index, node in enumerate(model.graph.node):
+        node.name = f"step{index}"
+    (spec.parent / "other.onnx").write_bytes(model.SerializeToString())
+    spec.write_text("budgetc: 1\nmodel: other.onnx\nbudgets: {size: 64 KiB}\n")
+    return spec
+
+
+def test_operators_that_cannot_be_compiled_are_all_named(tiny):
+    text = """g (float[1,3,8,8] x, float[1,1,16,16] u) => (float[1,3,16,16] y, float[1,1,8,8] v)
+        <float[4] up = {1, 1, 2, 2}, float[4] down = {1, 1, 0.5, 0.5}> {
+        r = Relu(x)
+        y = Resize<mode="linear", antialias=1>(r, , up)
+        v = Resize<mode="linear", antialias=1>(u, , down)
+    }"""
+    code, out, err = check(with_model(tiny, text, 18))
+    assert (code, out) == (7, "")
+    assert "other.onnx: 2 operators cannot be compiled:" in err
+    assert 'the Resize node "step1"' in err
+    assert "(node 2 of 3)" in err
+    assert "(node 3 of 3)" in err
+    assert "its attribute 'antialias' is not supported" in err
+    assert err.count("export the model without antialias") == 1
+
+
+def test_control_flow_that_cannot_be_resolved_is_named(tiny):
+    text = """g (float x, int64 n) => (float y) <bool go = {1}> {
+        y = Loop (n, go, x) <body = b (int64 i, bool c, float v) => (bool again, float w) {
+            again = Identity(c)  w = Add(v, v) }> }"""
+    code, _, err = check(with_model(tiny, text))
+    assert code == 7
+    assert (
+        'the Loop node "step0" cannot be resolved: its number of rounds depends on the data' in err
+    )
+
+
+def test_what_our_kernels_leave_to_tvm_is_said(tiny):
+    text = """g (float[2,3] x) => (float[2,3] y) { r = Relu(x)  y = Hardmax(r) }"""
+    code, out, _ = check(with_model(tiny, text))
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0
+    assert any(line.startswith("kernels ") and "of our own" in line for line in lines)
 
 
 def test_budgets_in_words():

@@ -1,4 +1,4 @@
-"""`budgetc check`: everything that a spec names is read and checked, nothing is compiled."""
+"""`budgetc check`: everything that a spec names is read and checked, every operator too; nothing is compiled."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from budgetc.cli.terminal import open_terminal, say
 
 if TYPE_CHECKING:
     from budgetc_specs.budgets import Budgets
+    from budgetc_specs.capability import Capability
+    from budgetc_specs.recipe import Recipe
     from budgetc_specs.spec import Spec
 
     from budgetc.data import Data
@@ -24,11 +26,13 @@ def check(spec: SpecFile, overrides: Overrides = None) -> int:
     loaded = load_spec(spec, overrides or ())
     with signals_later():  # after the spec, whose errors need no wait
         from budgetc.compile import load_inputs
+        from budgetc.survey import check_operators
 
     model, calibration, evaluation, metric = load_inputs(loaded)
+    kernels = check_operators(model, _recipe(loaded), _sheets(loaded))
     out = open_terminal().out
     grid = Table.grid(padding=(0, 2))
-    for name, text in _facts(loaded, model, calibration, evaluation, metric.name):
+    for name, text in _facts(loaded, model, calibration, evaluation, metric.name, kernels):
         grid.add_row(name, text)
     out.print(grid)
     say(out, f"{spec}: ok", "green")
@@ -36,7 +40,12 @@ def check(spec: SpecFile, overrides: Overrides = None) -> int:
 
 
 def _facts(
-    spec: "Spec", model: "Model", calibration: "Data | None", evaluation: "Data | None", metric: str
+    spec: "Spec",
+    model: "Model",
+    calibration: "Data | None",
+    evaluation: "Data | None",
+    metric: str,
+    kernels: dict[str, int],
 ) -> list[tuple[str, str]]:
     from budgetc_specs.units import format_bytes
 
@@ -44,6 +53,9 @@ def _facts(
     facts += [("input", _port(p)) for p in model.inputs]
     facts += [("output", _port(p)) for p in model.outputs]
     facts.append(("parameters", f"{model.parameter_count:,} in {format_bytes(model.weight_bytes)}"))
+    if model.quantized:
+        facts.append(("quantized", "already: its codes are kept"))
+    facts.append(("kernels", _kernels(kernels)))
     facts.append(("calibration", _samples(calibration)))
     facts.append(("evaluation", _samples(evaluation) + (f", {metric}" if evaluation else "")))
     facts.append(("passes", str(spec.passes)))
@@ -52,6 +64,31 @@ def _facts(
         facts.append((f"target {name}", ", ".join(w for w in words if w and w != "1 threads")))
         facts += [(f"  {budget}", text) for budget, text in budget_texts(spec.budgets_for(name))]
     return facts
+
+
+def _recipe(spec: "Spec") -> "Recipe":
+    """The spec's own passes where they need no data, else those that every candidate begins with."""
+    from budgetc.registry import make_passes
+    from budgetc.search.plan import float_recipe
+
+    if spec.passes == "auto" or any(p.needs().calibration for p in make_passes(spec.passes)):
+        return float_recipe()
+    return spec.passes
+
+
+def _sheets(spec: "Spec") -> "list[tuple[str, Capability]]":
+    from budgetc.registry import find_target
+
+    return [
+        (s.kind, find_target(s.kind).capability(s.cpu, s.threads)) for s in spec.targets.values()
+    ]
+
+
+def _kernels(counts: dict[str, int]) -> str:
+    """How much of the model has kernels of our own."""
+    rest = [f"{n} {name}" if n > 1 else name for name, n in counts.items() if name != "own"]
+    foreign = f", and TVM's code for {', '.join(rest)}" if rest else ""
+    return f"{counts.get('own', 0)} of our own{foreign}"
 
 
 def budget_texts(budgets: "Budgets") -> list[tuple[str, str]]:
