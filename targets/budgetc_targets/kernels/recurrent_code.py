@@ -30,7 +30,11 @@ def build(task: Task, lanes: int, rows: int, blocks: Sequence[Blocks], name: str
 
 
 class _Builder:
-    """Scratch memory holds the working rows and the sums of each sequence, then weights that are packed here."""
+    """Scratch memory holds the working rows and the sums of each sequence, then weights that are packed here.
+
+    Where the units are no multiple of the lanes, it also holds what the input gives to the gates at a step, and the
+    columns: all in whole vectors, so that the code of the cell stands there once, without tails.
+    """
 
     def __init__(
         self, task: Task, lanes: int, rows: int, blocks: Sequence[Blocks], name: str
@@ -52,7 +56,11 @@ class _Builder:
         self.row = Row(w, self.hidden, lanes)
         # A row is as long as the widest stage writes it.
         self.length = max(b.count * b.vectors for b in blocks) * lanes
-        self.area = rows * (self.cell.rows + self.cell.gates) * self.length
+        self.copied = self.hidden % lanes != 0
+        gates = self.cell.gates
+        self.places = self.cell.rows + gates + (gates if self.copied else 0)
+        copies = len(self.columns) if self.copied else 0
+        self.area = (rows * self.places + copies) * self.length
         self.jobs = (self.directions, -(-self.batch // rows))
         self.computed = task.attribute("computed")
         self.parallel = task.parallel and not self.computed and self.jobs[0] * self.jobs[1] > 1
@@ -136,9 +144,13 @@ class _Builder:
                 t = s + d * (length - 1 - s * 2)
             elif self.task.attribute("reverse"):
                 t = length - 1 - s
+            if self.copied:
+                self._receive(t, d, first, base)
             for number in range(len(self.cell.stages)):
                 self._product(number, d, base)
                 self._update(number, t, d, first, base)
+            if sequence and self.copied:
+                self._hand_out(t, d, first, base)
         if ragged and sequence:
             with w.loop("s", integer(self.steps) - length, length) as s:
                 for j, lanes in self.row.pieces("j"):
@@ -149,20 +161,52 @@ class _Builder:
             with w.when(tirx.EQ(length, integer(0))):
                 self._finish(d, first, base, empty=True)
 
-    def _row(self, base: Value, n: Value | int, row: int) -> Value:
-        """Where a sequence's working row begins, or behind these its sums of a gate."""
-        return base + (n * (self.cell.rows + self.cell.gates) + row) * self.length
+    def _row(self, base: Value, n: Value | int, row: Value | int) -> Value:
+        """Where a sequence's working row begins; behind these are its sums of each gate, and what was given to it."""
+        return base + (n * self.places + row) * self.length
+
+    def _column(self, base: Value, index: int) -> Value:
+        """Where the copy of a column begins."""
+        return base + (self.tile * self.places + index) * self.length
 
     def _begin(self, d: Value, first: Value, base: Value) -> None:
+        """States are zero or what the task brings; beyond copies all is zero, since a denormal there costs time."""
+        rows = self.places if self.copied else self.cell.states
+        with self.writer.loop("n", self.tile) as n:
+            self._clear(self._row(base, n, 0), rows)
+            for row, (access, source) in self.initial.items():
+                begin = offset(access, (d, first + n, integer(0)))
+                self._copy(source, begin, self._row(base, n, row))
+        if self.copied and self.columns:
+            self._clear(self._column(base, 0), len(self.columns))
+            for index, (access, source) in enumerate(self.columns):
+                self._copy(source, offset(access, (d, integer(0))), self._column(base, index))
+
+    def _clear(self, begin: Value, rows: int) -> None:
+        with self.writer.loop("z", rows * self.length // self.lanes) as z:
+            zero = literal(0.0, "float32", self.lanes)
+            self.writer.store(self.scratch, begin + z * self.lanes, zero, self.lanes)
+
+    def _copy(self, source: Value, begin: Value, to: Value) -> None:
+        """The units of something side by side into scratch memory."""
+        for j, lanes in self.row.pieces("j"):
+            value = self.writer.load(source, begin + j, lanes)
+            self.writer.store(self.scratch, to + j, value, lanes)
+
+    def _receive(self, t: Value, d: Value, first: Value, base: Value) -> None:
+        """What the input gives to the gates at a step, into scratch memory."""
+        w, before = self.writer, self.cell.rows + self.cell.gates
+        with w.loop("n", self.tile) as n, w.loop("g", self.cell.gates) as g:
+            begin = offset(self.given, (t, first + n, d, g, integer(0)))
+            self._copy(self.x, begin, self._row(base, n, before + g))
+
+    def _hand_out(self, t: Value, d: Value, first: Value, base: Value) -> None:
+        """The result of a step."""
         w = self.writer
         with w.loop("n", self.tile) as n:
-            for row in range(self.cell.states):
-                for j, lanes in self.row.pieces("j"):
-                    value = literal(0.0, "float32", lanes)
-                    if row in self.initial:
-                        access, source = self.initial[row]
-                        value = w.load(source, offset(access, (d, first + n, j)), lanes)
-                    w.store(self.scratch, self._row(base, n, row) + j, value, lanes)
+            for j, lanes in self.row.pieces("j"):
+                value = w.load(self.scratch, self._row(base, n, 0) + j, lanes)
+                w.store(self.y, offset(self.task.output, (t, d, first + n, j)), value, lanes)
 
     def _finish(self, d: Value, first: Value, base: Value, *, empty: bool = False) -> None:
         """Hand out the last values of the rows; those of a sequence without steps are zero, as in onnxruntime."""
@@ -235,33 +279,34 @@ class _Builder:
     def _sweep(
         self, cell: Cell, number: int, t: Value, d: Value, first: Value, base: Value
     ) -> None:
-        w, stage = self.writer, cell.stages[number]
-        with w.loop("n", self.tile) as n:
-            for j, lanes in self.row.pieces("j"):
-                read = self._reader(cell, (t, d, first, n, j), base, lanes)
-                for row, expression in stage.updates:
-                    value = evaluate(expression, read, self.numbers, lanes, w.hold)
-                    w.store(self.scratch, self._row(base, n, row) + j, value, lanes)
-                if number == len(cell.stages) - 1 and self.task.attribute("sequence"):
-                    result = w.load(self.scratch, self._row(base, n, 0) + j, lanes)
-                    index = (t, d, first + n, j)
-                    w.store(self.y, offset(self.task.output, index), result, lanes)
+        w, lanes = self.writer, self.lanes
+        with w.loop("n", self.tile) as n, w.loop("j", -(-self.hidden // lanes)) as vector:
+            j = vector * lanes
+            read = self._reader(cell, (t, d, first, n, j), base)
+            for row, expression in cell.stages[number].updates:
+                value = evaluate(expression, read, self.numbers, lanes, w.hold)
+                w.store(self.scratch, self._row(base, n, row) + j, value, lanes)
+            last = number == len(cell.stages) - 1
+            if last and self.task.attribute("sequence") and not self.copied:
+                result = w.load(self.scratch, self._row(base, n, 0) + j, lanes)
+                w.store(self.y, offset(self.task.output, (t, d, first + n, j)), result, lanes)
 
-    def _reader(
-        self, cell: Cell, index: tuple[Value, ...], base: Value, lanes: int
-    ) -> Callable[[int], Value]:
-        """Gives what an expression of the cell refers to, for the units from j on."""
-        w = self.writer
+    def _reader(self, cell: Cell, index: tuple[Value, ...], base: Value) -> Callable[[int], Value]:
+        """Gives a vector of what an expression of the cell refers to, from unit j on."""
+        w, lanes = self.writer, self.lanes
         t, d, first, n, j = index
 
         def read(reference: int) -> Value:
-            if reference < cell.rows + cell.gates:
+            column = reference - cell.rows - 2 * cell.gates
+            gate = reference - cell.rows - cell.gates
+            if gate < 0 or (column < 0 and self.copied):
                 return w.load(self.scratch, self._row(base, n, reference) + j, lanes)
-            behind = reference - cell.rows - cell.gates
-            if behind < cell.gates:
-                at = offset(self.given, (t, first + n, d, integer(behind), j))
+            if column < 0:
+                at = offset(self.given, (t, first + n, d, integer(gate), j))
                 return w.load(self.x, at, lanes)
-            access, source = self.columns[behind - cell.gates]
+            if self.copied:
+                return w.load(self.scratch, self._column(base, column) + j, lanes)
+            access, source = self.columns[column]
             return w.load(source, offset(access, (d, j)), lanes)
 
         return read
