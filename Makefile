@@ -79,7 +79,7 @@ docs: $(VENV)/.dev ## write the generated pages anew
 picture: $(VENV)/.installed ## compile the example and write the picture of its report
 	$(PY) docs/make_report_picture.py
 
-benchmark: $(VENV)/.installed ## ten models beside other runtimes, into build/benchmarks; options in BENCHMARK
+benchmark: $(VENV)/.installed ## eleven models beside other runtimes, into build/benchmarks; options in BENCHMARK
 	$(PY) -m benchmarks.peers $(BENCHMARK)
 
 clean: ## remove what was built and every cache

@@ -1,4 +1,4 @@
-"""The ten models: where each comes from, and the samples it is timed, calibrated and judged on."""
+"""The models: where each comes from, and the samples it is timed, calibrated and judged on."""
 
 import hashlib
 from collections.abc import Mapping
@@ -89,6 +89,7 @@ def cases(folder: Path | None) -> Mapping[str, Case]:
     models, examples = ROOT / "tests" / "models", ROOT / "specs" / "examples"
     digits, animals = examples / "mnist", examples / "animals"
     found = {
+        "japanesevowels_gru": Case(models / "japanesevowels_gru.onnx", "input", (12, 25), -2, 2),
         "animalmnist_dscnn": Case(
             animals / "animalmnist_dscnn.onnx", "input", (1, 28, 28), data=animals
         ),
@@ -121,7 +122,7 @@ def cases(folder: Path | None) -> Mapping[str, Case]:
 
 
 NAMES = tuple(cases(Path()))
-"""All ten, in the order of the tables: from little work to much; and the one that does nothing."""
+"""All of them, in the order of the tables: from little work to much; and the one that does nothing."""
 
 
 def prepare(name: str, case: Case, folder: Path) -> Prepared:

@@ -1,4 +1,4 @@
-"""Compare budgetc with other runtimes on ten models, in turns, each in a fresh process: `make benchmark`."""
+"""Compare budgetc with other runtimes on eleven models, in turns, each in a fresh process: `make benchmark`."""
 
 import argparse
 import json
