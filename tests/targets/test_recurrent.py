@@ -240,7 +240,7 @@ def test_vectors_of_a_block_fit_the_registers() -> None:
         job = _job("fits", sheet, BOTH["one"], 256, 8)
         for point in Recurrent().space(job.task, sheet):
             knobs = dict(point)
-            assert knobs["rows"] * 2 * knobs["vectors0"] < sheet.vector_registers
+            assert knobs["rows"] * knobs["vectors0"] < sheet.vector_registers
 
 
 def test_what_it_refuses() -> None:

@@ -4,10 +4,11 @@
     row[i] = f(rows, sum, given, columns)
 
 What a step is, the task's cells say (`recurrence.py`): LSTM, GRU and RNN are three of them. What the input gives to the
-gates was computed before, for all steps in one product. Sums of a block of `vectors` of hidden units stay in registers
-over the whole product; weights are packed in the order in which they are read, [direction][block][k][gate][vector]
-[lane], the last vector padded with zeros. Weights in s8 are widened as they are read, their scales are columns of the
-cell. Sequences of a batch share the weights that are loaded, `rows` at a time. Code does not grow with the steps.
+gates was computed before, for all steps in one product. The units of a stage's gates lie side by side; sums of a block
+of so many `vectors` of them stay in registers over the whole product. Weights are packed in the order in which they are
+read, [direction][block][k][vector][lane], the last block padded with zeros: at batch 1 a step takes as long as its
+weights take from the cache. Weights in s8 are widened as they are read, their scales are columns of the cell. Sequences
+of a batch share the weights that are loaded, `rows` at a time. Code does not grow with the steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,8 +71,7 @@ class Recurrent:
         for rows in range(1, most + 1):
             price, knobs = 0.0, {"rows": rows}
             for number, stage in enumerate(task.attribute("cells")[0].stages):
-                choices = list(_choices(task, stage, rows, capability))
-                cheapest, vectors = min(choices, default=(float("inf"), 1))
+                cheapest, vectors = min(_choices(task, stage, rows, capability))
                 price += -(-batch // rows) * cheapest
                 knobs[f"vectors{number}"] = vectors
             ranked.append((price, point(**knobs)))
@@ -90,11 +90,11 @@ class Recurrent:
         for number, stage in enumerate(task.attribute("cells")[0].stages):
             blocks = blocks_of(task, capability, point, number)
             width = blocks.vectors * capability.channel_block
-            shape = (directions, len(stage.gates), blocks.count * width, hidden)
-            padded = np.zeros(shape, weight.dtype)
-            padded[:, :, :hidden] = weight[:, list(stage.gates)]
-            split = padded.reshape(directions, len(stage.gates), blocks.count, width, hidden)
-            packed.append(np.ascontiguousarray(split.transpose(0, 2, 4, 1, 3)))
+            units = weight[:, list(stage.gates)].reshape(directions, -1, hidden)
+            padded = np.zeros((directions, blocks.count * width, hidden), weight.dtype)
+            padded[:, : units.shape[1]] = units
+            split = padded.reshape(directions, blocks.count, width, hidden)
+            packed.append(np.ascontiguousarray(split.transpose(0, 1, 3, 2)))
         return packed
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
@@ -109,10 +109,9 @@ class Recurrent:
 def blocks_of(task: Task, capability: Capability, point: Point, number: int) -> Blocks:
     """The blocks of a stage at a point of the space."""
     hidden, vectors = task.output.shape[-1], knob(point, f"vectors{number}")
-    stage = task.attribute("cells")[0].stages[number]
-    sums = knob(point, "rows") * len(stage.gates) * vectors
-    chains = _chains(sums, hidden, capability.vector_registers)
-    return Blocks(-(-hidden // (vectors * capability.channel_block)), vectors, chains)
+    units = len(task.attribute("cells")[0].stages[number].gates) * hidden
+    chains = _chains(knob(point, "rows") * vectors, hidden, capability.vector_registers)
+    return Blocks(-(-units // (vectors * capability.channel_block)), vectors, chains)
 
 
 def _chains(sums: int, hidden: int, registers: int) -> int:
@@ -131,15 +130,14 @@ def _choices(
     task: Task, stage: Stage, rows: int, capability: Capability
 ) -> Iterator[tuple[float, int]]:
     """Issue slots of a stage's product, for a row of its matrix, and the vectors of a block that take them."""
-    hidden, gates, cost = task.output.shape[-1], len(stage.gates), COSTS["float"]
+    hidden, cost = task.output.shape[-1], COSTS["float"]
     widening = WIDENING if task.attribute("weight_type") == "int8" else 0.0
-    whole = -(-hidden // capability.channel_block)
+    whole = -(-len(stage.gates) * hidden // capability.channel_block)
     for vectors in range(1, whole + 1):
-        sums = rows * gates * vectors
-        if sums + rows + 2 > capability.vector_registers:
+        sums = rows * vectors
+        if sums + rows + 2 > capability.vector_registers or sums > cost.most:
             return
-        slots = sums * cost.dot + rows * cost.per_pixel
-        slots += gates * vectors * (cost.per_vector + widening)
+        slots = sums * cost.dot + rows * cost.per_pixel + vectors * (cost.per_vector + widening)
         chains = _chains(sums, hidden, capability.vector_registers)
         starved = max(1.0, cost.latency / (sums * chains))
         yield -(-whole // vectors) * slots * starved, vectors

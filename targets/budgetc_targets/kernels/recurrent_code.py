@@ -54,13 +54,14 @@ class _Builder:
         self.columns = self.sources[starts:ends]
         self.numbers = Numbers(w, task)
         self.row = Row(w, self.hidden, lanes)
-        # A row is as long as the widest stage writes it.
-        self.length = max(b.count * b.vectors for b in blocks) * lanes
+        self.length = -(-self.hidden // lanes) * lanes
         self.copied = self.hidden % lanes != 0
-        gates = self.cell.gates
-        self.places = self.cell.rows + gates + (gates if self.copied else 0)
+        self.rows = self.cell.rows + (self.cell.gates if self.copied else 0)
+        # The sums of a gate are read in whole vectors, and those of the last one end anywhere.
+        sums = max(b.count * b.vectors for b in blocks) + self.copied
+        self.place = self.rows * self.length + sums * lanes
         copies = len(self.columns) if self.copied else 0
-        self.area = (rows * self.places + copies) * self.length
+        self.area = rows * self.place + copies * self.length
         self.jobs = (self.directions, -(-self.batch // rows))
         self.computed = task.attribute("computed")
         self.parallel = task.parallel and not self.computed and self.jobs[0] * self.jobs[1] > 1
@@ -89,8 +90,7 @@ class _Builder:
     def _matrix(self, number: int) -> int:
         """Elements of a stage's packed weights in one direction."""
         blocks = self.blocks[number]
-        gates = len(self.cell.stages[number].gates)
-        return blocks.count * self.hidden * gates * blocks.vectors * self.lanes
+        return blocks.count * self.hidden * blocks.vectors * self.lanes
 
     def _pack(self) -> None:
         """Computed weights into the order in which they are read."""
@@ -99,28 +99,26 @@ class _Builder:
         for number, stage in enumerate(self.cell.stages):
             blocks, (target, at) = self.blocks[number], self.weights[number]
             width = blocks.vectors * self.lanes
+            units = len(stage.gates) * self.hidden
 
             def place(
                 d: Value,
                 k: Value,
-                gate: int,
                 unit: Value,
-                count: int = len(stage.gates),
                 blocks: Blocks = blocks,
                 width: int = width,
                 at: int = at,
             ) -> Value:
                 block = (d * blocks.count + unit // width) * self.hidden + k
-                return (block * count + gate) * width + unit % width + at
+                return block * width + unit % width + at
 
             with w.loop("d", self.directions) as d, w.loop("k", self.hidden) as k:
                 for position, gate in enumerate(stage.gates):
                     with w.loop("u", self.hidden) as u:
                         found = w.load(source, offset(access, (d, integer(gate), u, k)))
-                        w.store(target, place(d, k, position, u), found)
-                    padding = blocks.count * width - self.hidden
-                    with w.loop("u", padding, self.hidden) as u:
-                        w.store(target, place(d, k, position, u), literal(0.0, "float32"))
+                        w.store(target, place(d, k, position * self.hidden + u), found)
+                with w.loop("u", blocks.count * width - units, units) as u:
+                    w.store(target, place(d, k, u), literal(0.0, "float32"))
 
     def _sequences(self, d: Value, tile: Value) -> None:
         """All steps of the sequences of a tile; the last tile overlaps the one before it."""
@@ -162,28 +160,32 @@ class _Builder:
                 self._finish(d, first, base, empty=True)
 
     def _row(self, base: Value, n: Value | int, row: Value | int) -> Value:
-        """Where a sequence's working row begins; behind these are its sums of each gate, and what was given to it."""
-        return base + (n * self.places + row) * self.length
+        """Where a sequence's working row begins, or behind these what was given to one of its gates."""
+        return base + n * self.place + row * self.length
+
+    def _sums(self, base: Value, n: Value | int) -> Value:
+        """Where the sums of a sequence begin, gate after gate."""
+        return base + n * self.place + self.rows * self.length
 
     def _column(self, base: Value, index: int) -> Value:
         """Where the copy of a column begins."""
-        return base + (self.tile * self.places + index) * self.length
+        return base + self.tile * self.place + index * self.length
 
     def _begin(self, d: Value, first: Value, base: Value) -> None:
         """States are zero or what the task brings; beyond copies all is zero, since a denormal there costs time."""
-        rows = self.places if self.copied else self.cell.states
+        count = self.place if self.copied else self.cell.states * self.length
         with self.writer.loop("n", self.tile) as n:
-            self._clear(self._row(base, n, 0), rows)
+            self._clear(self._row(base, n, 0), count)
             for row, (access, source) in self.initial.items():
                 begin = offset(access, (d, first + n, integer(0)))
                 self._copy(source, begin, self._row(base, n, row))
         if self.copied and self.columns:
-            self._clear(self._column(base, 0), len(self.columns))
+            self._clear(self._column(base, 0), len(self.columns) * self.length)
             for index, (access, source) in enumerate(self.columns):
                 self._copy(source, offset(access, (d, integer(0))), self._column(base, index))
 
-    def _clear(self, begin: Value, rows: int) -> None:
-        with self.writer.loop("z", rows * self.length // self.lanes) as z:
+    def _clear(self, begin: Value, count: int) -> None:
+        with self.writer.loop("z", count // self.lanes) as z:
             zero = literal(0.0, "float32", self.lanes)
             self.writer.store(self.scratch, begin + z * self.lanes, zero, self.lanes)
 
@@ -195,7 +197,7 @@ class _Builder:
 
     def _receive(self, t: Value, d: Value, first: Value, base: Value) -> None:
         """What the input gives to the gates at a step, into scratch memory."""
-        w, before = self.writer, self.cell.rows + self.cell.gates
+        w, before = self.writer, self.cell.rows
         with w.loop("n", self.tile) as n, w.loop("g", self.cell.gates) as g:
             begin = offset(self.given, (t, first + n, d, g, integer(0)))
             self._copy(self.x, begin, self._row(base, n, before + g))
@@ -227,8 +229,7 @@ class _Builder:
         lanes, hidden, chains = self.lanes, self.hidden, blocks.chains
         weights, at = self.weights[number]
         kind = "float32" if self.computed else self.task.attribute("weight_type")
-        vectors = [(g, v) for g in range(len(stage.gates)) for v in range(blocks.vectors)]
-        count = len(vectors)
+        count = blocks.vectors
         acc = w.local(f"acc{number}", "float32", chains * self.tile * count * lanes)
 
         def place(chain: int, n: int, vector: int) -> int:
@@ -262,9 +263,8 @@ class _Builder:
                             added = intrinsic("llvm.fmuladd", "float32", lanes, *product)
                             w.store(acc, place(chain, n, vector), added, lanes)
             for n in range(self.tile):
-                for vector, (g, v) in enumerate(vectors):
-                    line = self._row(base, n, self.cell.rows + stage.gates[g])
-                    to = line + (b * blocks.vectors + v) * lanes
+                for vector in range(count):
+                    to = self._sums(base, n) + (b * count + vector) * lanes
                     w.store(self.scratch, to, sum_of(n, vector), lanes)
 
     def _update(self, number: int, t: Value, d: Value, first: Value, base: Value) -> None:
@@ -282,7 +282,7 @@ class _Builder:
         w, lanes = self.writer, self.lanes
         with w.loop("n", self.tile) as n, w.loop("j", -(-self.hidden // lanes)) as vector:
             j = vector * lanes
-            read = self._reader(cell, (t, d, first, n, j), base)
+            read = self._reader(cell, number, (t, d, first, n, j), base)
             for row, expression in cell.stages[number].updates:
                 value = evaluate(expression, read, self.numbers, lanes, w.hold)
                 w.store(self.scratch, self._row(base, n, row) + j, value, lanes)
@@ -291,16 +291,24 @@ class _Builder:
                 result = w.load(self.scratch, self._row(base, n, 0) + j, lanes)
                 w.store(self.y, offset(self.task.output, (t, d, first + n, j)), result, lanes)
 
-    def _reader(self, cell: Cell, index: tuple[Value, ...], base: Value) -> Callable[[int], Value]:
+    def _reader(
+        self, cell: Cell, number: int, index: tuple[Value, ...], base: Value
+    ) -> Callable[[int], Value]:
         """Gives a vector of what an expression of the cell refers to, from unit j on."""
         w, lanes = self.writer, self.lanes
         t, d, first, n, j = index
 
         def read(reference: int) -> Value:
-            column = reference - cell.rows - 2 * cell.gates
-            gate = reference - cell.rows - cell.gates
-            if gate < 0 or (column < 0 and self.copied):
+            if reference < cell.rows:
                 return w.load(self.scratch, self._row(base, n, reference) + j, lanes)
+            gate = reference - cell.rows
+            if gate < cell.gates:
+                at = cell.stages[number].gates.index(gate) * self.hidden
+                return w.load(self.scratch, self._sums(base, n) + (j + at), lanes)
+            gate -= cell.gates
+            column = gate - cell.gates
+            if column < 0 and self.copied:
+                return w.load(self.scratch, self._row(base, n, cell.rows + gate) + j, lanes)
             if column < 0:
                 at = offset(self.given, (t, first + n, d, integer(gate), j))
                 return w.load(self.x, at, lanes)
