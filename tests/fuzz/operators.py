@@ -464,3 +464,52 @@ def quantised_convolution(g: Growth, name: str) -> None:
     after, middle = g.fixed(np.float32(0.07)), g.fixed(np.uint8(110))
     levels = g.add("QuantizeLinear", [made, after, middle], made.shape, "uint8")
     g.add("DequantizeLinear", [levels, after, middle], made.shape, "float32")
+
+
+@grows("LSTM", "GRU", "RNN")
+def recurrent(g: Growth, name: str) -> None:
+    x = g.pick("float32", rank=3)
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[name]
+    ways = g.source.choice(("forward", "reverse", "bidirectional"))
+    n, hidden = 1 + (ways == "bidirectional"), g.source.choice((1, 3, 8))
+    w = g.constant("float32", (n, gates * hidden, x.shape[2]), 0.5)
+    r = g.constant("float32", (n, gates * hidden, hidden), 0.5)
+    inputs = [x, w, r]
+    if g.source.random() < 0.5:
+        inputs.append(g.constant("float32", (n, 2 * gates * hidden), 0.5))
+    g.add(name, inputs, (x.shape[0], n, x.shape[1], hidden), hidden_size=hidden, direction=ways)
+
+
+@grows("CumSum", "Trilu", "GatherElements", "Einsum")
+def various(g: Growth, name: str) -> None:
+    x = g.pick("float32")
+    axis = g.axis(x)
+    if name == "CumSum":
+        options = {"exclusive": g.source.randint(0, 1), "reverse": g.source.randint(0, 1)}
+        g.add(name, [x, g.fixed(np.int64(axis))], x.shape, **options)
+    elif name == "GatherElements":
+        draws = np.random.default_rng(g.source.getrandbits(32))
+        d = x.shape[axis]
+        g.add(name, [x, g.fixed(draws.integers(-d, d, x.shape))], x.shape, axis=axis)
+    elif len(x.shape) < 2:
+        raise Skip
+    elif name == "Trilu":
+        g.add(name, [x, g.fixed(np.int64(g.source.randint(-2, 2)))], x.shape, upper=axis % 2)
+    elif len(x.shape) == 2:
+        w = g.constant("float32", (5, x.shape[1]), 0.5)
+        g.add(name, [x, w], (x.shape[0], 5), equation="ij,kj->ik")
+    else:
+        raise Skip
+
+
+@grows("TopK")
+def largest(g: Growth, name: str) -> None:
+    x = g.pick("float32")
+    axis = g.axis(x)
+    k = g.source.randint(1, x.shape[axis])
+    shape = [k if i == axis else d for i, d in enumerate(x.shape)]
+    g.add(name, [x, g.fixed(np.int64([k]))], shape, axis=axis, largest=g.source.randint(0, 1))
+    places = Value(f"{g.values[-1].name}_i", "int64", tuple(shape))
+    g.nodes[-1].output.append(places.name)
+    if g.source.random() < 0.5:
+        g.values.append(places)

@@ -73,6 +73,22 @@ def test_a_refusal_and_a_fault_do_not_touch_the_other_graphs(monkeypatch) -> Non
     assert "g9_n" in found[1].text
 
 
+def test_a_fault_in_a_kernel_is_found_among_many_graphs(monkeypatch) -> None:
+    text = "g (float[1,3,9,9] g{0}_x) => (float[1,3,9,9] g{0}_y) {{ g{0}_a = {1}(g{0}_x) g{0}_y = {2}(g{0}_a) }}"
+    models = []
+    for number, pair in enumerate((("Relu", "Tanh"), ("Abs", "Softmax<axis=1>"), ("Neg", "Exp"))):
+        header = '<ir_version: 9, opset_import: ["": 17]>'
+        proto = onnx.parser.parse_model(f"{header} {text.format(number, *pair)}")
+        models.append(parse_model(proto.SerializeToString(), f"g{number}.onnx"))
+    monkeypatch.setattr("tests.fuzz.trial.KIND", "faulty")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "faulty_plugin"))
+    monkeypatch.setenv("BUDGETC_FAULT", "softmax last")
+    found = examine(models)
+    assert [o.verdict for o in found] == ["right", "wrong", "right"]
+    kinds = [n.op_type for n in onnx.load_model_from_string(small(found[1]).model.data).graph.node]
+    assert kinds == ["Softmax"]
+
+
 def test_a_fault_is_made_small(monkeypatch) -> None:
     """Here a node is taken to be wrong wherever it stands."""
 

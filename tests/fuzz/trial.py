@@ -30,6 +30,8 @@ from onnx import helper
 
 SECONDS = 300.0
 INFERENCES = 3
+KIND = "host"
+"""The kind of target, whose sheet is the host's."""
 
 Verdict = Literal["right", "refused", "wrong", "crashed", "no reference"]
 
@@ -114,7 +116,7 @@ def built(proto: onnx.ModelProto) -> Iterator[Run]:
         (folder / "optimised.onnx").write_bytes(proto.SerializeToString())
         arguments = {
             "model": str(folder / "optimised.onnx"),
-            "kind": "host",
+            "kind": KIND,
             "capability": sheet.model_dump(mode="json"),
             "trials": 0,
             "records": temporary,

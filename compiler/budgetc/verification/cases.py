@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import onnx
 from budgetc_specs.errors import ModelError
 from onnx import helper
 
-from budgetc.baseline import make_session
+from budgetc.baseline import Session, make_session
 from budgetc.lower.lowered import Port
 from budgetc.verification.limits import Range, integer_ranges, makes_integers
 from budgetc.verification.oracle import Array, Arrays, feeds
@@ -139,6 +140,18 @@ class _Maker:
         return NoCase(name, f"the reference overflows inside from 2^{_EXPONENTS[-1]} on")
 
     def _stays_finite(self, case: Case) -> bool:
+        if self._inside is None:
+            return False
+        try:
+            outputs = [self._inside.run(feed) for feed in feeds(case.inputs, self.ports)]
+        except ModelError:
+            return False
+        values = [v for each in outputs for v in each.values() if np.asarray(v).dtype.kind == "f"]
+        return all(bool(np.isfinite(v).all()) for v in values)
+
+    @cached_property
+    def _inside(self) -> Session | None:
+        """The model with every real value inside it as an output; None where onnxruntime cannot have it so."""
         watched = onnx.ModelProto()
         watched.CopyFrom(self.model)
         have = {o.name for o in watched.graph.output}
@@ -149,12 +162,9 @@ class _Maker:
         ]
         watched.graph.output.extend(inside)
         try:
-            session = make_session(watched.SerializeToString(), optimisation="none")
-            outputs = [session.run(feed) for feed in feeds(case.inputs, self.ports)]
-        except (ModelError, ValueError):  # not run, or larger than a message may be
-            return False
-        values = [v for each in outputs for v in each.values() if np.asarray(v).dtype.kind == "f"]
-        return all(bool(np.isfinite(v).all()) for v in values)
+            return make_session(watched.SerializeToString(), optimisation="none")
+        except (ModelError, ValueError):  # not loaded, or larger than a message may be
+            return None
 
 
 def _range(samples: Array) -> tuple[float, float]:
