@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from budgetc.baseline import make_session
 from budgetc.lower.quantisation import Quantisation, quantisation_of
 
 PAIR = """g (float[9] x) => (TYPE[9] q, float[9] d) <float s = {0.3}, TYPE z = {ZERO}>
@@ -61,3 +62,52 @@ def test_a_scale_for_each_channel_goes_through_tvm(check_float):
         """g (float[2,3] x) => (int8[2,3] y, float[2,3] d) <float[3] s = {0.1,0.2,0.3}, int8[3] z = {0,1,2}>
         { y = QuantizeLinear<axis=1>(x, s, z)  d = DequantizeLinear<axis=1>(y, s, z) }"""
     )
+
+
+WEIGHT = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("text", "opset"),
+    [
+        (
+            """g (float[3,8] x) => (float[3,4] y) <float s = {0.0002}, uint16 z = {30000}> {
+            q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  y = MatMul(d, w) }""",
+            21,
+        ),
+        (
+            """g (float[3,8] x) => (int16[3,8] y) <float s = {0.0002}, int16 z = {3}> {
+            y = QuantizeLinear(x, s, z) }""",
+            21,
+        ),
+        (
+            """g (float[3,8] x) => (float[3,8] y) <float s = {0.1}> {
+            q = QuantizeLinear<output_dtype=3>(x, s)  y = DequantizeLinear(q, s) }""",
+            21,
+        ),
+        (
+            """g (float[3,8] x, float s, uint8 z) => (float[3,8] y) {
+            q = QuantizeLinear(x, s, z)  y = DequantizeLinear(q, s, z) }""",
+            17,
+        ),
+    ],
+)
+def test_wide_codes_and_computed_scales_are_maps(build_library, make_model, text, opset):
+    proto = make_model(text, opset, w=WEIGHT)
+    proto.ir_version = 10
+    library = build_library(proto)
+    random = np.random.default_rng(3)
+    feeds = {"x": random.standard_normal((3, 8)).astype(np.float32)}
+    given = {"s": np.array(0.03, np.float32), "z": np.array(100, np.uint8)}
+    feeds |= {p.name: given[p.name] for p in library.model.inputs if p.name in given}
+    theirs = make_session(proto.SerializeToString()).run(feeds)["y"]
+    np.testing.assert_allclose(library.run(feeds)["y"], theirs, rtol=0, atol=1e-6)
+    assert "foreign" not in library.kernels
+
+
+def test_scales_of_blocks_of_a_weight_are_folded(check_float):
+    text = """g (float[3,8] x) => (float[3,4] y) {
+        d = DequantizeLinear<axis=0, block_size=4>(w, s)  y = MatMul(x, d) }"""
+    codes = np.random.default_rng(1).integers(-9, 9, (8, 4)).astype(np.int8)
+    library = check_float(text, 21, w=codes, s=np.abs(WEIGHT[:2]))
+    assert library.kernels == ["convolution"]
