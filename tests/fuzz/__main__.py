@@ -2,6 +2,8 @@
 
 import argparse
 import collections
+import contextlib
+import re
 import sys
 import time
 from pathlib import Path
@@ -20,20 +22,29 @@ def main() -> int:
     counts: collections.Counter[str] = collections.Counter()
     refused: collections.Counter[str] = collections.Counter()
     excepted, failures, begin = 0, 0, time.monotonic()
-    for outcomes in fuzz(given.graphs, given.seed):
-        for outcome in outcomes:
-            counts[outcome.verdict] += 1
-            excepted += outcome.excepted > 0
-            if outcome.verdict == "refused":
-                refused[outcome.text.partition(":")[0][:90]] += 1
-            if outcome.fails:
-                failures += 1
-                _keep(outcome, given.out, given.seed)
-        parts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-        print(f"{time.monotonic() - begin:7.1f} s  {parts}; {excepted} with exceptions", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):  # what was found so far is told
+        for outcomes in fuzz(given.graphs, given.seed):
+            for outcome in outcomes:
+                counts[outcome.verdict] += 1
+                excepted += outcome.excepted > 0
+                if outcome.verdict in {"refused", "no reference"}:
+                    refused[_words(outcome.text)] += 1
+                if outcome.fails:
+                    failures += 1
+                    _keep(outcome, given.out, given.seed)
+            parts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+            print(
+                f"{time.monotonic() - begin:7.1f} s  {parts}; {excepted} with exceptions",
+                flush=True,
+            )
     for text, count in refused.most_common(20):
-        print(f"  refused {count}: {text}")
+        print(f"  not compared, {count}: {text}")
     return 1 if failures else 0
+
+
+def _words(text: str) -> str:
+    """A refusal without the names and numbers of its graph."""
+    return re.sub(r'"[^"]*"|\d+', "..", text.partition("\n")[0])[:110]
 
 
 def _keep(outcome: Outcome, folder: Path, seed: int) -> None:
