@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from budgetc.element_types import numpy_type
+
 Array = npt.NDArray[np.generic]
 
 MANIFEST = "manifest.json"
@@ -33,7 +35,7 @@ class Port:
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return self.elements * np.dtype(self.dtype).itemsize
+        return self.elements * numpy_type(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class LoadedModel:
             TypeError: an input has another element type.
         """
         arrays = self._checked(inputs)
-        results = [np.empty(port.shape, port.dtype) for port in self.outputs]
+        results = [np.empty(port.shape, numpy_type(port.dtype)) for port in self.outputs]
         workspace = self._take()
         try:
             code = self._run(_pointers(arrays), _pointers(results), workspace.ctypes.data)
@@ -138,7 +140,7 @@ class LoadedModel:
         arrays = []
         for port in self.inputs:
             array = np.asarray(inputs[port.name])
-            if array.dtype != np.dtype(port.dtype):
+            if array.dtype != numpy_type(port.dtype):
                 raise TypeError(
                     f"input {port.name!r} is {array.dtype}, {self._interface.name} takes "
                     f'{port.dtype}; convert it with .astype("{port.dtype}")'

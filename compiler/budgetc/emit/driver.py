@@ -29,13 +29,13 @@ class Sources:
 def write_sources(
     lowered: Lowered, weights: bytes, name: str, folder: Path, threads: int = 1
 ) -> Sources:
-    """Write header, driver, weights and, where threads are used, the thread pool into `folder`.
+    """Write header, driver, weights, generated kernels and, where threads are used, the thread pool.
 
     Args:
         lowered: the model as kernel calls.
         weights: the read-only data that `weights` pointers point into, `lowered.weight_bytes` long.
         name: the artefact's name.
-        folder: an existing folder, best empty.
+        folder: an existing folder to write into, best empty.
         threads: threads that one inference may use, the caller's included.
 
     Raises:
@@ -54,6 +54,9 @@ def write_sources(
     digest = hashlib.sha256(weights).hexdigest()
     driver.write_text(render_driver(lowered, name, threads, digest))
     sources = [driver]
+    if lowered.source:
+        sources.append(folder / "generated.c")
+        sources[-1].write_text(lowered.source)
     if _is_parallel(lowered, threads):
         runtime = resources.files("budgetc.emit") / "runtime"
         for file in ("pool.c", "pool.h"):

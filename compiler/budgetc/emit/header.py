@@ -6,36 +6,11 @@ from dataclasses import dataclass
 
 from budgetc_specs.errors import InternalError
 
+from budgetc.element_types import ARITHMETIC_TYPES, C_TYPES, numpy_type
 from budgetc.load import Interface
 from budgetc.load import Port as LoadedPort
 from budgetc.lower.lowered import Lowered, Port
 
-C_TYPES = {
-    "float32": "float",
-    "float64": "double",
-    "uint8": "uint8_t",
-    "int8": "int8_t",
-    "int16": "int16_t",
-    "uint16": "uint16_t",
-    "int32": "int32_t",
-    "uint32": "uint32_t",
-    "int64": "int64_t",
-    "uint64": "uint64_t",
-    "bool": "uint8_t",  # C's bool has no fixed size that C++ shares
-}
-ITEM_BYTES = {
-    "float32": 4,
-    "float64": 8,
-    "uint8": 1,
-    "int8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "bool": 1,
-}
 # A port may be called anything; these words would not compile as a struct member in C or C++.
 _WORDS = """
     alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept
@@ -62,7 +37,7 @@ class Member:
     @property
     def item_bytes(self) -> int:
         """Size of one element in bytes."""
-        return ITEM_BYTES[self.port.dtype]
+        return numpy_type(self.port.dtype).itemsize
 
 
 def identifier(name: str) -> str:
@@ -115,8 +90,9 @@ def comment(text: str) -> str:
 def _port_lines(kind: str, prefix: str, member: Member) -> list[str]:
     shape = "".join(f"[{extent}]" for extent in member.port.shape) or "(one value)"
     macro = f"{prefix}_{kind.upper()}_{member.identifier.upper()}"
+    bits = "" if member.port.dtype in ARITHMETIC_TYPES else f" (the bits of a {member.port.dtype})"
     lines = [
-        f"/* {kind} {comment(member.port.name)}: {member.c_type} {shape}, dense, row-major */",
+        f"/* {kind} {comment(member.port.name)}: {member.c_type}{bits} {shape}, dense, row-major */",
         f"#define {macro}_ELEMENTS {member.elements}",
         f"#define {macro}_RANK {len(member.port.shape)}",
     ]

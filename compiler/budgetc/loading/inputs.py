@@ -118,11 +118,13 @@ def _refuse_free(inputs: dict[str, onnx.ValueInfoProto]) -> None:
     for name, value in inputs.items():
         dims = value.type.tensor_type.shape.dim
         free = [axis for axis, dim in enumerate(dims) if not dim.HasField("dim_value")]
-        empty = [
-            axis for axis, dim in enumerate(dims) if dim.HasField("dim_value") and dim.dim_value < 1
+        negative = [
+            axis for axis, dim in enumerate(dims) if dim.HasField("dim_value") and dim.dim_value < 0
         ]
-        if empty:
-            raise ModelError(f"the input {quoted(name)} is {_shown(value)}, which holds nothing")
+        if negative:
+            raise ModelError(
+                f"the input {quoted(name)} is {_shown(value)}, and no dimension is negative"
+            )
         if not free:
             continue
         called = ", ".join(

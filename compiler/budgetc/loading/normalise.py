@@ -8,7 +8,9 @@ from onnx import AttributeProto, TensorProto, helper, inliner, numpy_helper
 
 from budgetc.loading.tensors import node_label
 
-_STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_STANDARD_DOMAINS = frozenset(
+    {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"}
+)
 _MOST_NODES = 1_000_000
 
 _FunctionKey = tuple[str, str, str]

@@ -77,6 +77,7 @@ class Graph:
     values: dict[str, Value]
     constants: dict[str, Array]
     opset: int = 17
+    domains: Mapping[str, int] = field(default_factory=dict)  # further operator sets, by domain
 
     def uses(self) -> Counter[str]:
         """How often each value is read; a graph output counts as one reading."""
@@ -140,7 +141,7 @@ class Graph:
             [info(n) for n in op.outputs],
             [numpy_helper.from_array(self.constants[n], n) for n in names if n in self.constants],
         )
-        opset = helper.make_opsetid(node.domain, self.opset)
+        opset = helper.make_opsetid(node.domain, self.domains.get(node.domain, self.opset))
         return helper.make_model(body, opset_imports=[opset], ir_version=9)
 
     def _fresh(self, hint: str) -> str:

@@ -9,14 +9,11 @@ import onnx
 from budgetc_specs.errors import ModelError, quoted
 from onnx import defs, helper, numpy_helper
 
+from budgetc.element_types import C_TYPES
 from budgetc.lower.graph import Graph, Operation, Value
 
+_STANDARD = frozenset({"", "ai.onnx"})
 OLDEST_OPSET = 7  # before it, broadcasting and the normalisations were written differently
-_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
-PORT_TYPES = frozenset({"float32", "float64", "bool", *_INTEGERS})
-"""Element types of inputs and outputs: those that C has a name for."""
-VALUE_TYPES = PORT_TYPES | {"float16"}
-"""Element types of everything else."""
 
 
 def import_model(data: bytes) -> Graph:
@@ -36,8 +33,10 @@ def import_model(data: bytes) -> Graph:
     for info in (*graph.input, *graph.value_info, *graph.output):
         if info.name not in values:
             values[info.name] = _value(info)
-    for info in (*graph.input, *graph.output):
-        _check_port(info.name, values[info.name])
+    for name, value in values.items():
+        _check_type(name, value)
+        if not math.prod(value.shape):  # what holds nothing is known
+            constants[name] = np.zeros(value.shape, value.dtype)
     live, read = _live(graph)
     operations = [
         _operation(node, position, _trimmed(node, read, opset), values)
@@ -51,11 +50,14 @@ def import_model(data: bytes) -> Graph:
         values=values,
         constants=constants,
         opset=opset,
+        domains={o.domain: o.version for o in model.opset_import if o.domain not in _STANDARD},
     )
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    version = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
+    if all(node.domain not in _STANDARD for node in model.graph.node):
+        return OLDEST_OPSET
+    version = next((o.version for o in model.opset_import if o.domain in _STANDARD), 0)
     if version < OLDEST_OPSET:
         raise ModelError(
             f"the model is written for opset {version}, which is not supported",
@@ -75,11 +77,6 @@ def _operation(
     attributes = {a.name: _attribute(a) for a in node.attribute}
     named = tuple(o for o in outputs if o)
     op = Operation(node.op_type, name, tuple(node.input), named, {**attributes, "proto": proto})
-    if node.domain not in {"", "ai.onnx"}:
-        raise ModelError(
-            f"{op.label} is of the domain {quoted(node.domain)}, which is not supported",
-            "export the model with standard operators.",
-        )
     if any(isinstance(a, onnx.GraphProto) for a in attributes.values()):
         raise ModelError(
             f"{op.label} chooses or repeats a part of the graph at run time, which is not "
@@ -91,17 +88,6 @@ def _operation(
         value = values.get(output)
         if value is None:
             raise ModelError(f"{op.label}: the shape of {quoted(output)} is unknown")
-        if not math.prod(value.shape):
-            raise ModelError(
-                f"{op.label} makes {quoted(output)} of shape {list(value.shape)}, which holds "
-                "nothing",
-                "simplify the model: what has no elements can be left out.",
-            )
-        if value.dtype not in VALUE_TYPES:
-            raise ModelError(
-                f"{op.label}: {quoted(output)} is of type {value.dtype}, which is not supported",
-                "export the model in float32.",
-            )
     return op
 
 
@@ -134,11 +120,11 @@ def _trimmed(node: onnx.NodeProto, read: Collection[str], opset: int) -> tuple[s
     return tuple(outputs)
 
 
-def _check_port(name: str, value: Value) -> None:
-    if value.dtype not in PORT_TYPES:
+def _check_type(name: str, value: Value) -> None:
+    if value.dtype not in C_TYPES:
         raise ModelError(
-            f"{quoted(name)} is of type {value.dtype}, which C has no name for",
-            "add a Cast, so that the model takes and gives float32.",
+            f"{quoted(name)} is of type {value.dtype}, which no library can hold",
+            f"supported are {', '.join(C_TYPES)}; export the model with one of them.",
         )
 
 

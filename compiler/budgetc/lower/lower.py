@@ -12,6 +12,7 @@ from budgetc.lower.codes import make_codes_unsigned
 from budgetc.lower.constants import fold_constants
 from budgetc.lower.foreign import ForeignCompiler
 from budgetc.lower.fusion import fuse
+from budgetc.lower.generated import one_file
 from budgetc.lower.graph import Array, Graph
 from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.importer import import_model
@@ -126,6 +127,7 @@ class _Assembler:
         self.blob = bytearray()
         self.constant_offsets: dict[bytes, int] = {}
         self.functions: list[object] = []
+        self.sources: list[str] = []
         self.kernels: dict[tuple[str, Point], tuple[str, Kernel]] = {}
         self.calls: list[_Pending] = []
         self.foreign = ForeignCompiler(graph, capability)
@@ -156,6 +158,7 @@ class _Assembler:
                     chosen.lives.items(), key=lambda i: (i[1].first, arena.offsets[i[0]])
                 )
             ),
+            source=one_file(self.sources),
         )
         grown = self.larger or any(s.family and _grows(s.family) for s in self.steps.steps)
         return Code(lowered, bytes(self.blob), self.functions, grown)
@@ -209,7 +212,10 @@ class _Assembler:
     def _foreign(self, step: Step) -> None:
         assert step.foreign
         for call in self.foreign.compile(step.foreign):
-            self.functions.append(call.function)
+            if call.source:
+                self.sources.append(call.source)
+            else:
+                self.functions.append(call.function)
             arguments: list[Argument | int] = []
             read: list[Argument] = []
             written: list[Argument] = []

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from budgetc_targets.expression import Expr, Ref
 
+from budgetc.element_types import ARITHMETIC_TYPES
 from budgetc.lower import select_kernels, select_moves
 from budgetc.lower.activations import as_expression
 from budgetc.lower.graph import Graph, Operation
@@ -31,7 +32,7 @@ def select(graph: Graph) -> None:
         if op.kind.islower():
             chosen.append(op)
             continue
-        result = _SELECTORS.get(op.kind, _elementwise)(op, graph)
+        result = _select(op, graph)
         if result is None:
             chosen.append(replace(op, kind="foreign"))
         elif isinstance(result, Operation):
@@ -39,6 +40,13 @@ def select(graph: Graph) -> None:
         else:
             chosen.extend(result)
     graph.operations = chosen
+
+
+def _select(op: Operation, graph: Graph) -> Selected:
+    types = {graph.values[name].dtype for name in (*op.inputs, *op.outputs) if name}
+    if types - ARITHMETIC_TYPES or op.attributes["proto"].domain not in {"", "ai.onnx"}:
+        return None
+    return _SELECTORS.get(op.kind, _elementwise)(op, graph)
 
 
 def _elementwise(op: Operation, graph: Graph) -> Selected:

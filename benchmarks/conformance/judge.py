@@ -1,0 +1,127 @@
+"""One backend case at a time: compiled as `budgetc compile` compiles, run, and compared; for a child."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from budgetc.child import report_progress
+from budgetc.emit.driver import write_sources
+from budgetc.emit.header import interface
+from budgetc.emit.link import link_library
+from budgetc.load import LoadedModel
+from budgetc.lower.lowered import Lowered
+from budgetc.model import parse_model
+from budgetc.optimise import optimise
+from budgetc.produce import produce
+from budgetc.registry import find_target
+from budgetc_specs.errors import BudgetcError, InternalError
+from onnx import numpy_helper
+from onnx.backend.test.loader import load_model_tests
+
+RECIPE = "clean | fuse | clean"
+
+Array = npt.NDArray[np.generic]
+
+
+def run_cases(kind: str, names: Sequence[str], cache: str) -> None:
+    """Judge cases in order; each is announced before it starts, so that whoever dies has a name.
+
+    Args:
+        kind: the suite, as onnx's loader calls it, such as `node`.
+        names: of its cases.
+        cache: folder for zig's caches.
+    """
+    np.seterr(all="ignore")  # the suites compute expected overflows
+    cases = {case.name: case for case in load_model_tests(kind=kind)}
+    for name in names:
+        report_progress({"case": name})
+        verdict, detail = judge(cases[name], Path(cache))
+        report_progress({"case": name, "verdict": verdict, "detail": detail})
+
+
+def judge(case: Any, cache: Path) -> tuple[str, str]:
+    """The verdict of a case, `correct`, `refused`, `wrong` or `crashed`, and its reason."""
+    model = case.model or onnx.load(Path(case.model_dir) / "model.onnx")
+    with tempfile.TemporaryDirectory(prefix="budgetc-conformance-") as scratch:
+        try:
+            library = compile_model(model, Path(scratch), cache)
+        except InternalError as error:
+            return "crashed", error.message
+        except BudgetcError as error:
+            return "refused", error.message
+        except Exception as error:  # whatever comes out here would have been a traceback
+            return "crashed", f"{type(error).__name__}: {error}"
+        for inputs, expected in _data_sets(case):
+            made = library(
+                {port.name: value for port, value in zip(library.inputs, inputs, strict=True)}
+            )
+            difference = _difference(made, expected, case.rtol, case.atol)
+            if difference:
+                return "wrong", difference
+    return "correct", ""
+
+
+def compile_model(model: onnx.ModelProto, folder: Path, cache: Path) -> LoadedModel:
+    """A model as a loaded library for this machine on one thread.
+
+    Raises:
+        BudgetcError: it cannot be compiled.
+    """
+    sheet = find_target("host").capability(None, 1)
+    source, optimised = folder / "model.onnx", folder / "optimised.onnx"
+    source.write_bytes(parse_model(model.SerializeToString(), "case.onnx").data)
+    optimise(str(source), "case.onnx", RECIPE, sheet.model_dump(mode="json"), None, str(optimised))
+    produce(str(optimised), "host", sheet.model_dump(mode="json"), 0, str(folder), str(folder))
+    lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
+    weights = (folder / "weights.bin").read_bytes()
+    sources = write_sources(lowered, weights, "case", folder, 1)
+    link_library(
+        sources.sources,
+        [folder / "kernels.o"],
+        sheet,
+        "shared",
+        folder / "libcase.so",
+        api=sources.api,
+        cache=cache,
+    )
+    return LoadedModel(folder, interface(lowered, "case", "libcase.so"))
+
+
+def _data_sets(case: Any) -> list[tuple[list[Array], list[Array]]]:
+    if case.data_sets is not None:
+        return [([_array(v) for v in i], [_array(v) for v in o]) for i, o in case.data_sets]
+    folders = sorted(Path(case.model_dir).glob("test_data_set_*"))
+    return [(_tensors(folder, "input"), _tensors(folder, "output")) for folder in folders]
+
+
+def _array(value: Any) -> Array:
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+
+
+def _tensors(folder: Path, which: str) -> list[Array]:
+    count = len(list(folder.glob(f"{which}_*.pb")))
+    files = [folder / f"{which}_{number}.pb" for number in range(count)]
+    return [
+        numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())) for file in files
+    ]
+
+
+def _difference(
+    made: Mapping[str, Array], expected: Sequence[Array], rtol: float, atol: float
+) -> str:
+    """What differs, by the rule and the tolerance of onnx's own runner; empty where nothing does."""
+    for (name, ours), theirs in zip(made.items(), expected, strict=True):
+        if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
+            return f"{name} is {ours.dtype}{list(ours.shape)}, not {theirs.dtype}{list(theirs.shape)}"
+        if ours.dtype.kind not in "biu":
+            ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
+        if not np.allclose(ours, theirs, rtol, atol, equal_nan=True):
+            away = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+            at = np.unravel_index(int(np.nan_to_num(away, nan=np.inf).argmax()), away.shape)
+            return f"{name}{[int(i) for i in at]} is {ours[at]}, not {theirs[at]}"
+    return ""
