@@ -14,6 +14,7 @@ import numpy as np
 from budgetc.worker import ChildDied, run_child
 from onnx.backend.test.loader import load_model_tests
 
+from benchmarks.conformance.judge import RECIPE
 from benchmarks.conformance.page import write_page
 from benchmarks.conformance.verdicts import Verdict, read_verdicts, summary, write_verdicts
 
@@ -31,7 +32,10 @@ def main() -> int:
     parser.add_argument("--again", nargs="*", metavar="VERDICT", help="only cases of such verdicts")
     parser.add_argument("--jobs", type=int, default=2, help="children at once")
     parser.add_argument(
-        "--out", type=Path, default=Path("build/conformance.json"), help="verdicts, kept and updated"
+        "--out",
+        type=Path,
+        default=Path("build/conformance.json"),
+        help="verdicts, kept and updated",
     )
     parser.add_argument("--page", type=Path, help="the Markdown page to write the table into")
     given = parser.parse_args()
@@ -47,7 +51,7 @@ def main() -> int:
         chunks += [(suite, names[i : i + CHUNK]) for i in range(0, len(names), CHUNK)]
     total, done = sum(len(names) for _, names in chunks), 0
     with tempfile.TemporaryDirectory() as cache, ThreadPoolExecutor(given.jobs) as pool:
-        for verdicts in pool.map(lambda c: judge_chunk(*c, Path(cache)), chunks):
+        for verdicts in pool.map(lambda c: judge_chunk(c[0], c[1], Path(cache)), chunks):
             known.update({(v.suite, v.case): v for v in verdicts})
             write_verdicts(given.out, known.values())
             done += len(verdicts)
@@ -56,7 +60,7 @@ def main() -> int:
         if verdict.verdict in {"wrong", "crashed"}:
             print(f"{verdict.verdict}: {verdict.suite}/{verdict.case}: {verdict.detail}")
     if given.page:
-        write_page(given.page, list(known.values()))
+        write_page(given.page, sorted(known.values()), RECIPE)
     return int(any(v.verdict in {"wrong", "crashed"} for v in known.values()))
 
 

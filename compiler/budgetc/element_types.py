@@ -21,6 +21,8 @@ C_TYPES = {
     "float8_e5m2": "uint8_t",
     "float8_e5m2fnuz": "uint8_t",
     "float8_e8m0fnu": "uint8_t",
+    "float6_e2m3fn": "uint8_t",
+    "float6_e3m2fn": "uint8_t",
     "float4_e2m1fn": "uint8_t",
     "uint4": "uint8_t",
     "int4": "int8_t",

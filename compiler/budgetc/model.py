@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from budgetc.loading.draft import opset_of
 from budgetc.loading.external import embed_external_data
+from budgetc.loading.halves import widen_halves
 from budgetc.loading.inputs import fix_dimensions
 from budgetc.loading.integer_operators import (
     needs_qdq,
@@ -166,6 +167,8 @@ def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequenc
     model = infer_static_shapes(model)
     if needs_qdq(model):  # what was inside of control flow
         model = infer_static_shapes(write_as_qdq(model))
+    if widen_halves(model):
+        model = infer_static_shapes(model)
     _check(model)
     data = _serialised(model)
     weights = [

@@ -13,7 +13,15 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 _BY_TYPE = frozenset(
-    "BitCast Cast CastLike DequantizeLinear DynamicQuantizeLinear EyeLike QuantizeLinear".split()
+    [
+        "BitCast",
+        "Cast",
+        "CastLike",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "EyeLike",
+        "QuantizeLinear",
+    ]
 )
 """Operators whose result depends on the element type itself; they keep reading and making halves."""
 

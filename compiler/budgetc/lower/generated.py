@@ -113,7 +113,7 @@ def _parts(text: str) -> Iterator[str]:
 
 @functools.cache  # its templates take a second to load
 def _compiler() -> "Compiler":
-    from emx_onnx_cgen.compiler import Compiler, CompilerOptions  # noqa: PLC0415  slow, and rare
+    from emx_onnx_cgen.compiler import Compiler, CompilerOptions
 
     return Compiler(
         CompilerOptions(

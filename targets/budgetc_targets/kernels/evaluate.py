@@ -1,5 +1,6 @@
 """Turn an expression into vector code over the lanes of one step of a kernel."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from budgetc_targets.kernels.functions import Hold
 from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal
 
 INTEGERS = {"uint8", "int8", "int16", "uint16", "int32", "bool"}
-LOWEST = {"uint8": 0, "int8": -128, "float32": -3.4028234663852886e38}
+LOWEST = {"uint8": 0, "int8": -128, "float32": -math.inf}
 """Where a maximum begins, by the type of the elements."""
 
 

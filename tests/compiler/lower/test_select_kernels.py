@@ -236,3 +236,13 @@ def test_other_reductions_go_through_tvm(check_float):
         13,
         terms=3,
     )
+
+
+def test_the_largest_of_nothing_but_minus_infinity(check_float):
+    check_float(
+        """g (float[2,3,4] x) => (float[2,3] a, float[2,3] b, float[1,2,1,2] p)
+        <float m = {-inf}, int64[4] s = {1,2,3,4}>
+        { d = Abs(x)  r = Mul(d, m)  u = Neg(r)  t = Reshape(r, s)
+          a = ReduceMax<axes=[2], keepdims=0>(r)  b = ReduceMin<axes=[2], keepdims=0>(u)
+          p = MaxPool<kernel_shape=[3,3]>(t) }"""
+    )
