@@ -13,6 +13,7 @@ from budgetc_specs.errors import ModelError, printable, quoted
 from onnx import TensorProto, helper
 
 from budgetc.loading.draft import opset_of
+from budgetc.loading.expansion import expand_functions
 from budgetc.loading.external import embed_external_data
 from budgetc.loading.halves import widen_halves
 from budgetc.loading.inputs import fix_dimensions
@@ -155,6 +156,7 @@ def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequenc
     model = inline_functions(model)
     if 0 < opset_of(model) < OLDEST_OPSET:
         model = raise_opset(model, OLDEST_OPSET)
+    model = expand_functions(model)
     lift_constants(model)
     separate_initializers(model)
     put_steps_first(model)

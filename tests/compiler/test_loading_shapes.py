@@ -157,7 +157,7 @@ def test_an_input_that_holds_nothing(tmp_path):
     model = model_of(
         [helper.make_node("Relu", ["x"], ["y"])], [value("x", [0, 4])], [value("y", [0, 4])]
     )
-    assert refusal(saved(tmp_path, model)) == 'the input "x" is [0, 4], which holds nothing'
+    assert load_model(saved(tmp_path, model)).inputs[0].shape == (0, 4)
 
 
 def test_a_shape_that_depends_on_the_data(tmp_path):
