@@ -86,8 +86,8 @@ def _fold_arithmetic(model: onnx.ModelProto) -> bool:
         if math.prod(i.dims) <= _LONGEST and i.data_type != TensorProto.STRING
     }
     outputs = {o.name for o in graph.output}
-    # Only what a shape was read from, directly or not, is evaluated: constants that meet constants
-    # are weights.
+    # Only numbers, and what a shape was read from, directly or not, are evaluated: constants that
+    # meet constants are weights.
     arithmetic: set[str] = set()
     kept, folded = [], []
     for node in graph.node:
@@ -124,7 +124,9 @@ def _evaluate(
         feeds: dict[str, Array] = {node.input[0]: np.broadcast_to(np.float32(0), shape)}
     else:
         names = [i for i in node.input if i]
-        if not names or not all(n in known for n in names) or not arithmetic.intersection(names):
+        if not names or not all(n in known for n in names):
+            return None
+        if not arithmetic.intersection(names) and not all(_is_number(known[n]) for n in names):
             return None
         feeds = {n: known[n] for n in names}
         if not _short(node, [known[n] for n in names]):
@@ -135,6 +137,10 @@ def _evaluate(
         return None
     named = dict(zip([o for o in node.output if o], map(np.asarray, results), strict=True))
     return named if all(v.size <= _LONGEST for v in named.values()) else None
+
+
+def _is_number(value: Array) -> bool:
+    return value.size == 1 and value.dtype.kind in "iub"
 
 
 def _short(node: onnx.NodeProto, values: list[Array]) -> bool:
