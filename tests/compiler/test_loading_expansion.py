@@ -27,7 +27,9 @@ def model_of(text, opset=23):
 
 def feeds_of(model):
     random = np.random.default_rng(0)
-    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
+    shapes = {
+        i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input
+    }
     return {n: random.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
 
 

@@ -1,5 +1,7 @@
 """Operators that ONNX defines by simpler ones are written as those, where kernels serve them better."""
 
+from typing import Any
+
 import onnx
 from onnx import defs, inliner, shape_inference
 
@@ -51,21 +53,27 @@ def expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 def _body(
     node: onnx.NodeProto, opset: int, types: dict[str, onnx.TypeProto]
 ) -> onnx.FunctionProto | None:
-    """What the standard says that the node does; None where it says so in words only."""
-    schema = defs.get_schema(node.op_type, opset, "")
+    """What the standard says that the node does; None where it says so in words only.
+
+    The node gets the attributes that it left to their defaults: inlining does not know them.
+    """
+    schema: Any = defs.get_schema(node.op_type, opset, "")  # its stubs lack what concerns functions
     if schema.has_context_dependent_function:
         if any(name and name not in types for name in node.input):
             return None
-        given = [types[n].SerializeToString() if n else b"" for n in node.input]
-        data = schema.get_context_dependent_function(node.SerializeToString(), given)
-        return onnx.FunctionProto.FromString(data)
+        kinds = [types[n].SerializeToString() if n else b"" for n in node.input]
+        found = onnx.FunctionProto()
+        found.ParseFromString(
+            schema.get_context_dependent_function(node.SerializeToString(), kinds)
+        )
+        return found
     if not schema.has_function:
         return None
     body = onnx.FunctionProto()
     body.CopyFrom(schema.function_body)
-    defaults = {n: schema.attributes[n].default_value for n in body.attribute}
-    body.attribute_proto.extend(d for d in defaults.values() if d.type)
-    body.attribute[:] = [name for name, default in defaults.items() if not default.type]
+    given = {a.name for a in node.attribute}
+    defaults = [schema.attributes[name].default_value for name in body.attribute]
+    node.attribute.extend(d for d in defaults if d.type and d.name not in given)
     return body
 
 
