@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from budgetc.element_types import C_TYPES
+from budgetc.element_types import ARITHMETIC_TYPES
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,4 @@ class Cutter:
         if info is None or not info.type.HasField("tensor_type"):
             return False
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
-        return dtype.name in C_TYPES
+        return dtype.name in ARITHMETIC_TYPES
