@@ -56,22 +56,27 @@ def judge(case: Any, cache: Path) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="budgetc-conformance-") as scratch:
         try:
             library = compile_model(model, Path(scratch), cache)
+            difference = _first_difference(library, model, case)
         except InternalError as error:
             return "crashed", error.message
         except BudgetcError as error:
             return "refused", error.message
         except Exception as error:  # whatever comes out here would have been a traceback
             return "crashed", f"{type(error).__name__}: {error}"
-        for inputs, expected in _data_sets(case):
-            feeds = {p.name: value for p, value in zip(library.inputs, inputs, strict=True)}
-            made = library(feeds)
-            difference = _difference(made, expected, case.rtol, case.atol)
-            if difference and any(a.dtype.name in _HALVES for a in expected):
-                wide = _evaluated_in_f32(model, feeds)
-                difference = _difference(made, wide, case.rtol, case.atol) and difference
-            if difference:
-                return "wrong", difference
-    return "correct", ""
+    return ("wrong", difference) if difference else ("correct", "")
+
+
+def _first_difference(library: LoadedModel, model: onnx.ModelProto, case: Any) -> str:
+    for inputs, expected in _data_sets(case):
+        feeds = {p.name: value for p, value in zip(library.inputs, inputs, strict=True)}
+        made = library(feeds)
+        difference = _difference(made, expected, case.rtol, case.atol)
+        if difference and any(a.dtype.name in _HALVES for a in expected):
+            wide = _evaluated_in_f32(model, feeds)
+            difference = _difference(made, wide, case.rtol, case.atol) and difference
+        if difference:
+            return difference
+    return ""
 
 
 def _evaluated_in_f32(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Array]:

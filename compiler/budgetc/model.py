@@ -25,6 +25,7 @@ from budgetc.loading.integer_operators import (
 )
 from budgetc.loading.normalise import (
     check_expansion,
+    declare_standard_operators,
     inline_functions,
     lift_constants,
     name_nodes,
@@ -154,6 +155,7 @@ def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequenc
     check_expansion(model)
     _check(model)
     model = inline_functions(model)
+    declare_standard_operators(model)
     if 0 < opset_of(model) < OLDEST_OPSET:
         model = raise_opset(model, OLDEST_OPSET)
     model = expand_functions(model)

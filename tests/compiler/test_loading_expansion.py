@@ -6,6 +6,7 @@ import pytest
 from budgetc.baseline import make_session
 from budgetc.loading.expansion import EXPANDED, expand_functions
 from onnx import TensorProto, helper, parser
+from onnx.reference import ReferenceEvaluator
 
 CASES = {
     "Attention": """g (float[1,2,4,8] q, float[1,2,6,8] k, float[1,2,6,8] v) => (float[1,2,4,8] y)
@@ -56,6 +57,27 @@ def test_inputs_left_out_in_between():
     expanded = expand_functions(model)
     onnx.checker.check_model(expanded, full_check=True)
     assert "MatMul" in {n.op_type for n in expanded.graph.node}
+
+
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint64", "int8", "int32"])
+def test_shifts_by_any_number_of_bits(direction, dtype):
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    node = helper.make_node("BitShift", ["x", "s"], ["y"], direction=direction)
+    ports = [helper.make_tensor_value_info(n, kind, [4]) for n in "xsy"]
+    graph = helper.make_graph([node], "g", ports[:2], ports[2:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 27)], ir_version=10)
+    expanded = expand_functions(model)
+    x, s = np.array([5, 5, 120, 1], dtype), np.array([0, 3, 100, 127], dtype)
+    if dtype.startswith("i"):
+        x[1], s[3] = -5, -2
+    (y,) = ReferenceEvaluator(expanded).run(None, {"x": x, "s": s})
+    wanted = []
+    for value, bits in zip(x.tolist(), s.tolist(), strict=True):
+        kept = 0 <= bits < x.itemsize * 8
+        shifted = (value << bits if direction == "LEFT" else value >> bits) if kept else 0
+        wanted.append(shifted & (2 ** (8 * x.itemsize) - 1))
+    np.testing.assert_array_equal(y, np.array(wanted, np.uint64).astype(dtype))
 
 
 def test_all_others_stay():

@@ -16,16 +16,13 @@ from onnx import TensorProto, numpy_helper
 from budgetc.loading.draft import Draft, attributes_of
 from budgetc.loading.inlining import Body
 from budgetc.loading.loops import unroll_loop, unroll_scan
+from budgetc.loading.normalise import RANDOM_OPERATORS
 from budgetc.loading.sequences import MAKERS, READERS, Sequences
 from budgetc.loading.static_values import Array, Shapes, StaticValues
 from budgetc.loading.tensors import node_label
 
 _CONTROL = frozenset({"If", "Loop", "Scan"})
 _STRUCTURE = _CONTROL | MAKERS | READERS | {"SequenceMap"}
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
-    | {"Bernoulli"}
-)
 _REPAIR = "export the model without control flow, or with inputs of fixed shapes."
 
 
@@ -193,7 +190,7 @@ class ControlFlow:
 def _impure(graph: onnx.GraphProto) -> str:
     """What forbids to compute a branch that is not taken, or ""."""
     for node in graph.node:
-        if node.op_type in _RANDOM:
+        if node.op_type in RANDOM_OPERATORS:
             return f"the {node_label(node)} in a branch draws random numbers"
         if node.op_type in _CONTROL:
             return f"the {node_label(node)} in a branch is control flow again"

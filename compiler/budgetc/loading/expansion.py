@@ -1,4 +1,4 @@
-"""Operators that ONNX defines by simpler ones are written as those, where kernels serve them better."""
+"""Operators that are functions of simpler ones are written as those, where that serves them better."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from budgetc.loading.draft import opset_of
 EXPANDED = frozenset(
     {
         "Attention",
+        "BitShift",
         "GroupNormalization",
         "MeanVarianceNormalization",
         "RMSNormalization",
@@ -17,7 +18,7 @@ EXPANDED = frozenset(
         "SwiGLU",
     }
 )
-"""Operators of the standard domain that run as products, reductions and maps."""
+"""Operators of the standard domain that run as products, reductions and maps, or need a guard."""
 
 
 _DOMAIN = "budgetc.expanded"
@@ -57,6 +58,9 @@ def _body(
 
     The node gets the attributes that it left to their defaults: inlining does not know them.
     """
+    if node.op_type == "BitShift":
+        kind = types.get(node.input[0])
+        return _shift(node, opset, kind.tensor_type.elem_type) if kind else None
     schema: Any = defs.get_schema(node.op_type, opset, "")  # its stubs lack what concerns functions
     if schema.has_context_dependent_function:
         if any(name and name not in types for name in node.input):
@@ -75,6 +79,40 @@ def _body(
     defaults = [schema.attributes[name].default_value for name in body.attribute]
     node.attribute.extend(d for d in defaults if d.type and d.name not in given)
     return body
+
+
+def _shift(node: onnx.NodeProto, opset: int, element: int) -> onnx.FunctionProto:
+    """BitShift for any number of bits: C leaves open what shifting by too many or too few is.
+
+    ONNX leaves it open too; its reference shifts everything out.
+    """
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(element)
+    right = any(a.name == "direction" and a.s == b"RIGHT" for a in node.attribute)
+    beyond = "minus" if right and dtype.kind == "i" else "zero"
+    direction = "RIGHT" if right else "LEFT"
+    text = f"""
+        <opset_import: ["" : {opset}], domain: "{_DOMAIN}">
+        shift (x, s) => (y) {{
+            n = Cast <to = 7> (s)
+            none = Constant <value_int = 0> ()
+            all = Constant <value_int = {dtype.itemsize * 8}> ()
+            low = Less (n, none)
+            fits = Less (n, all)
+            high = Not (fits)
+            outside = Or (low, high)
+            inside = Where (outside, none, n)
+            by = CastLike (inside, x)
+            shifted = BitShift <direction = "{direction}"> (x, by)
+            zero = Constant <value_int = 0> ()
+            one = Constant <value_int = -1> ()
+            wide = Cast <to = 7> (x)
+            negative = Less (wide, none)
+            minus = Where (negative, one, zero)
+            empty = CastLike ({beyond}, x)
+            y = Where (outside, empty, shifted)
+        }}"""
+    function: onnx.FunctionProto = onnx.parser.parse_function(text)
+    return function
 
 
 def _types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:

@@ -11,6 +11,13 @@ from budgetc.loading.tensors import node_label
 _STANDARD_DOMAINS = frozenset(
     {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"}
 )
+RANDOM_OPERATORS = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
+    | {"Bernoulli"}
+)
+"""Operators that give something else each time."""
+
+_DECLARED_OPSET = 21
 _MOST_NODES = 1_000_000
 
 _FunctionKey = tuple[str, str, str]
@@ -40,6 +47,12 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
             "export the model without functions.",
         )
     return inlined
+
+
+def declare_standard_operators(model: onnx.ModelProto) -> None:
+    """Import the standard operators, in place, where a model has none: what is made of it may have some."""
+    if all(o.domain not in {"", "ai.onnx"} for o in model.opset_import):
+        model.opset_import.append(helper.make_opsetid("", _DECLARED_OPSET))
 
 
 def refuse_foreign_operators(model: onnx.ModelProto) -> None:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import onnx
 from onnx.reference import ReferenceEvaluator
 
+from budgetc.loading.normalise import RANDOM_OPERATORS
+
 Array = npt.NDArray[np.generic]
 Shapes = Mapping[str, tuple[int, ...] | None]
 Evaluators = dict[str, ReferenceEvaluator]
@@ -15,10 +17,7 @@ Evaluators = dict[str, ReferenceEvaluator]
 LONGEST = 1 << 16
 """Elements of the largest value that is computed: conditions and counts, and what they come from."""
 
-_NEVER = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
-    | {"Bernoulli", "If", "Loop", "Scan", "Dropout"}
-)
+_NEVER = RANDOM_OPERATORS | {"If", "Loop", "Scan", "Dropout"}
 _AS_LONG_AS_A_NUMBER_SAYS = frozenset(
     {"ConstantOfShape", "Expand", "Range", "Tile", "OneHot", "Pad", "Resize", "Upsample"}
     | {"Gather", "EyeLike", "Trilu", "SplitToSequence", "SequenceConstruct", "SequenceEmpty"}

@@ -10,6 +10,7 @@ from budgetc_specs.errors import ModelError, quoted
 from onnx import defs, helper, numpy_helper
 
 from budgetc.element_types import C_TYPES
+from budgetc.loading.normalise import RANDOM_OPERATORS
 from budgetc.lower.graph import Graph, Operation, Value
 
 _STANDARD = frozenset({"", "ai.onnx"})
@@ -33,6 +34,7 @@ def import_model(data: bytes) -> Graph:
     for info in (*graph.input, *graph.value_info, *graph.output):
         if info.name not in values:
             values[info.name] = _value(info)
+    inputs = tuple(i.name for i in graph.input if i.name not in constants)
     for name, value in values.items():
         _check_type(name, value)
         if not math.prod(value.shape):  # what holds nothing is known
@@ -44,7 +46,7 @@ def import_model(data: bytes) -> Graph:
         if position in live
     ]
     return Graph(
-        inputs=tuple(i.name for i in graph.input if i.name not in constants),
+        inputs=inputs,
         outputs=tuple(o.name for o in graph.output),
         operations=operations,
         values=values,
@@ -77,6 +79,11 @@ def _operation(
     attributes = {a.name: _attribute(a) for a in node.attribute}
     named = tuple(o for o in outputs if o)
     op = Operation(node.op_type, name, tuple(node.input), named, {**attributes, "proto": proto})
+    if node.op_type in RANDOM_OPERATORS:
+        raise ModelError(
+            f"{op.label} draws random numbers, and a library gives the same for the same inputs",
+            "let the model take the numbers as an input.",
+        )
     if any(isinstance(a, onnx.GraphProto) for a in attributes.values()):
         raise ModelError(
             f"{op.label} chooses or repeats a part of the graph at run time, which is not "
