@@ -74,7 +74,10 @@ def _body(
     if not schema.has_function:
         return None
     body = onnx.FunctionProto()
-    body.CopyFrom(schema.function_body)
+    version = max((v for v in schema.function_opset_versions if v <= opset), default=None)
+    if version is None:
+        return None
+    body.ParseFromString(schema.get_function_with_opset_version(version))
     given = {a.name for a in node.attribute}
     defaults = [schema.attributes[name].default_value for name in body.attribute]
     node.attribute.extend(d for d in defaults if d.type and d.name not in given)
