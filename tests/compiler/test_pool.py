@@ -143,8 +143,10 @@ def test_the_thread_sanitizer_sees_no_race(
 ) -> None:
     toy = build_toy("race", threads=3)
     driver = (toy.folder / "driver.c").read_text()
-    weights = ",".join(str(byte) for byte in (toy.folder / "weights.bin").read_bytes())
-    (tmp_path / "driver.c").write_text(driver.replace('#embed "weights.bin"', weights))
+    weights = ",".join(str(byte) for byte in (toy.folder / "weights.embed").read_bytes()[1:])
+    (tmp_path / "driver.c").write_text(
+        driver.replace('#embed "weights.embed" clang::offset(1)', weights)
+    )
     (tmp_path / "main.c").write_text(MANY_CALLERS)
     sources = ["main.c", "driver.c", toy.folder / "pool.c", toy.folder / "kernels.c"]
     flags = [

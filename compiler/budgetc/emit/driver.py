@@ -14,7 +14,7 @@ from budgetc.lower.lowered import Call, Fill, Lowered, Pointer
 # Handing work to other threads and waiting for them costs about as much as this many
 # multiplications.
 PARALLEL_MACS = 50_000
-WEIGHTS_FILE = "weights.bin"
+WEIGHTS_FILE = "weights.embed"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def write_sources(
     header.write_text(
         render_header(lowered, name, threads if _is_parallel(lowered, threads) else 1)
     )
-    (folder / WEIGHTS_FILE).write_bytes(weights)
+    # Not at the start: clang takes what looks like a mark of UTF-16 there for one, and refuses the file.
+    (folder / WEIGHTS_FILE).write_bytes(b"\0" + weights)
     driver = folder / "driver.c"
     digest = hashlib.sha256(weights).hexdigest()
     driver.write_text(render_driver(lowered, name, threads, digest))
@@ -66,7 +67,7 @@ def write_sources(
 
 
 def render_driver(lowered: Lowered, name: str, threads: int = 1, weights_digest: str = "") -> str:
-    """The text of the driver, which includes `<name>.h` and embeds `weights.bin`.
+    """The text of the driver, which includes `<name>.h` and embeds `weights.embed`.
 
     Args:
         lowered: the model as kernel calls.
@@ -147,7 +148,7 @@ def _weights(lowered: Lowered, digest: str) -> list[str]:
     return [
         f"/* sha256 {digest} */",
         f"_Alignas({lowered.alignment}) static const uint8_t weights[{lowered.weight_bytes}] = {{",
-        f'#embed "{WEIGHTS_FILE}"',
+        f'#embed "{WEIGHTS_FILE}" clang::offset(1)',
         "};",
         "",
     ]

@@ -15,6 +15,7 @@ EXPANDED = frozenset(
         "MeanVarianceNormalization",
         "RMSNormalization",
         "RotaryEmbedding",
+        "SpaceToDepth",
         "SwiGLU",
     }
 )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from budgetc_specs.errors import ModelError, printable
+from budgetc_specs.errors import ModelError, printable, quoted
 from onnx import TensorProto, numpy_helper, version_converter
 
 from budgetc.loading.draft import Draft, attributes_of, opset_of
@@ -81,6 +81,13 @@ def raise_opset(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
             f"{version}: {words}",
             f"export it again for opset {version} or later.",
         ) from error
+    for before, after in zip(model.graph.input, converted.graph.input, strict=False):
+        if before.type != after.type:  # the converter takes the batch out of an old Scan
+            raise ModelError(
+                f"the model is written for opset {opset_of(model)}, and for {version} its input "
+                f"{quoted(before.name)} would have another shape",
+                f"export it again for opset {version} or later.",
+            )
     converted.ir_version = max(converted.ir_version, model.ir_version, 7)
     return converted
 

@@ -7,7 +7,6 @@ import numpy as np
 from budgetc_specs.errors import ModelError
 
 from budgetc.baseline import make_session
-from budgetc.loading.normalise import RANDOM_OPERATORS
 from budgetc.lower.graph import Array, Graph, Operation
 
 MOST_ELEMENTS = 1 << 26  # a larger result would make the library larger than what it saves
@@ -36,7 +35,7 @@ def _evaluate(op: Operation, graph: Graph) -> list[Array] | None:
     """What the operation computes, or None where that is not known now."""
     if op.kind in _SHAPES:
         return [_shape(op, graph.values[op.inputs[0]].shape)]
-    if op.kind in RANDOM_OPERATORS or not all(n in graph.constants for n in op.inputs if n):
+    if not all(n in graph.constants for n in op.inputs if n):
         return None
     values = [graph.values[name] for name in op.outputs]
     if any(math.prod(v.shape) > MOST_ELEMENTS for v in values):

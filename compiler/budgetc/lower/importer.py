@@ -43,7 +43,7 @@ def import_model(data: bytes) -> Graph:
     operations = [
         _operation(node, position, _trimmed(node, read, opset), values)
         for position, node in enumerate(graph.node)
-        if position in live
+        if position in live and not all(o in constants for o in node.output if o)
     ]
     return Graph(
         inputs=inputs,

@@ -44,7 +44,8 @@ def select(graph: Graph) -> None:
 
 def _select(op: Operation, graph: Graph) -> Selected:
     types = {graph.values[name].dtype for name in (*op.inputs, *op.outputs) if name}
-    if types - ARITHMETIC_TYPES or op.attributes["proto"].domain not in {"", "ai.onnx"}:
+    node = op.attributes.get("proto")
+    if types - ARITHMETIC_TYPES or (node and node.domain not in {"", "ai.onnx"}):
         return None
     return _SELECTORS.get(op.kind, _elementwise)(op, graph)
 

@@ -150,6 +150,8 @@ class Steps:
         for index, name in enumerate(self.graph.outputs):
             if f"output:{index}" not in self.storages:
                 port = self._port(name, "output", index)
+                if not math.prod(port.shape):
+                    continue
                 self.emit_map(f"copy {name}", Ref(0), [self.placed[name]], port)
 
     def emit_map(

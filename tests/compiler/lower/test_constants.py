@@ -40,23 +40,15 @@ def test_an_operator_to_keep_is_kept_until_it_is_not(make_graph):
     assert graph.constants["d"].tolist() == (np.arange(8).reshape(4, 2) / 2).tolist()
 
 
-def test_random_numbers_are_not_drawn_at_compile_time(make_graph):
-    graph = make_graph(
-        "g (float[3] x) => (float[3] y) { r = RandomNormal<shape=[3]>()  y = Add(x, r) }"
-    )
-    fold_constants(graph)
-    assert [op.kind for op in graph.operations] == ["RandomNormal", "Add"]
-
-
 def test_a_result_that_would_grow_the_library_beyond_reason_stays(make_graph, monkeypatch):
     text = (
-        "g (float[1] x) => (float[64] y) <int64[1] s = {64}>"
+        "g (float[1] x) => (float[2000] y) <int64[1] s = {2000}>"
         "{ z = ConstantOfShape<value = float[1] {2.0}>(s)  y = Add(x, z) }"
     )
     small, large = make_graph(text), make_graph(text)
     fold_constants(small)
-    assert small.constants["z"].tolist() == [2.0] * 64
-    monkeypatch.setattr(constants, "MOST_ELEMENTS", 63)
+    assert small.constants["z"].tolist() == [2.0] * 2000
+    monkeypatch.setattr(constants, "MOST_ELEMENTS", 1999)
     fold_constants(large)
     assert len(large.operations) == 2
 

@@ -55,13 +55,6 @@ def test_what_needs_the_heap_is_refused_by_name(make_graph):
         generate(graph.operations[0], graph, "f")
 
 
-def test_a_node_that_nothing_takes(make_graph):
-    graph = make_graph("g (float[4] x) => (float[4] y) { y = RandomNormalLike(x) }")
-    with pytest.raises(ModelError, match="RandomNormalLike node") as refused:
-        generate(graph.operations[0], graph, "f")
-    assert "replace the operator" in refused.value.repair
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rounding_to_bfloat16(build_library, make_model, dtype):
     name = {"float32": "float", "float64": "double"}[dtype]

@@ -181,3 +181,25 @@ def test_outputs_do_not_depend_on_what_the_workspace_held(build_library, make_mo
         np.testing.assert_array_equal(library.run(feed)["y"], before)
     expected = make_session(proto.SerializeToString()).run(feeds[0])["y"]
     np.testing.assert_allclose(first[0], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("first", [b"\xfe\xff\0\0", b"\xff\xfe\0\0", b"\xef\xbb\xbf\0"])
+def test_weights_that_begin_like_a_mark_of_an_encoding(build_library, make_model, first):
+    table = np.frombuffer(first * 4, np.uint8)
+    library = build_library(
+        make_model("g (uint8[16] x) => (uint8[16] y) { y = Max(x, w) }", w=table)
+    )
+    x = np.arange(16, dtype=np.uint8) * 17
+    np.testing.assert_array_equal(library.run({"x": x})["y"], np.maximum(x, table))
+
+
+def test_ports_that_hold_nothing(build_library, make_model):
+    library = build_library(
+        make_model(
+            "g (float[3] x, float[0,2] n) => (float[3] y, float[0,2] z) { y = Relu(x)  z = Exp(n) }"
+        )
+    )
+    x = np.array([-1, 0, 2], np.float32)
+    made = library.run({"x": x, "n": np.zeros((0, 2), np.float32)})
+    assert made["y"].tolist() == [0, 0, 2]
+    assert made["z"].shape == (0, 2)
