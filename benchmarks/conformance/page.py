@@ -12,9 +12,10 @@ from benchmarks.conformance.verdicts import VERDICTS, Verdict
 _HEAD = """# Conformance
 
 The backend cases of the onnx package {version}, each through the whole product: loaded, `{recipe}`, lowered, linked and
-run on this machine, and compared with the expected outputs by onnx's own rule (the case's rtol and atol, equal types
-and shapes, an absolute tolerance of at least one rounding of the largest expected value; of 16-bit floats, whose expected outputs were rounded after every operator, the reference evaluator's in
-f32 are as good). Made by `python -m benchmarks.conformance --page docs/conformance.md`.
+run on this machine, and compared with the expected outputs by onnx's own rule: equal types and shapes, the case's rtol
+and atol, where atol is at least one rounding of the largest expected value. Expected outputs of 16-bit floats were
+rounded after every operator; those of the reference evaluator in f32 are as good. Made by `python -m
+benchmarks.conformance --page docs/conformance.md`.
 
 *correct*: compiled, and every output right. *refused*: exit code 7 with the node's name and the reason. *wrong* and
 *crashed* (a crash, a hang, or an error without a name) are bugs.
