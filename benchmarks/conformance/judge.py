@@ -1,6 +1,5 @@
 """One backend case at a time: compiled as `budgetc compile` compiles, run, and compared; for a child."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+from budgetc.build import link_produced
 from budgetc.child import report_progress
-from budgetc.emit.driver import write_sources
-from budgetc.emit.header import interface
-from budgetc.emit.link import link_library
 from budgetc.load import LoadedModel
-from budgetc.lower.lowered import Lowered
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
 from budgetc.produce import produce
@@ -96,19 +92,7 @@ def compile_model(model: onnx.ModelProto, folder: Path, cache: Path) -> LoadedMo
     source.write_bytes(parse_model(model.SerializeToString(), "case.onnx").data)
     optimise(str(source), "case.onnx", RECIPE, sheet.model_dump(mode="json"), None, str(optimised))
     produce(str(optimised), "host", sheet.model_dump(mode="json"), 0, str(folder), str(folder))
-    lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
-    weights = (folder / "weights.bin").read_bytes()
-    sources = write_sources(lowered, weights, "case", folder, 1)
-    link_library(
-        sources.sources,
-        [folder / "kernels.o"],
-        sheet,
-        "shared",
-        folder / "libcase.so",
-        api=sources.api,
-        cache=cache,
-    )
-    return LoadedModel(folder, interface(lowered, "case", "libcase.so"))
+    return LoadedModel(folder, link_produced(folder, "case", sheet, "shared", cache).interface)
 
 
 def _data_sets(case: Any) -> list[tuple[list[Array], list[Array]]]:

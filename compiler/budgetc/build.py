@@ -64,6 +64,16 @@ class Optimised:
 
 
 @dataclass(frozen=True)
+class Linked:
+    """A library, the calls behind it, and how it is called."""
+
+    lowered: Lowered
+    library: Path
+    header: Path
+    interface: Interface
+
+
+@dataclass(frozen=True)
 class Built:
     """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller."""
 
@@ -140,6 +150,31 @@ def _generate(
     raise AssertionError("BUG: neither an answer nor an error")
 
 
+def link_produced(
+    folder: Path, name: str, capability: Capability, kind: Kind, cache: Path
+) -> Linked:
+    """Link what `budgetc.produce.produce` has left in a folder to a library there.
+
+    Args:
+        folder: with `kernels.o`, `weights.bin` and `lowered.json`.
+        name: of the artefact.
+        capability: the target's sheet; its `threads` are those of the library.
+        kind: shared or static.
+        cache: folder for zig's caches.
+
+    Raises:
+        EnvironmentError_: zig is missing or the machine does not let it work.
+        InternalError: what was produced does not compile or link.
+    """
+    lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
+    weights = (folder / "weights.bin").read_bytes()
+    sources = write_sources(lowered, weights, name, folder, capability.threads)
+    library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
+    objects = [folder / "kernels.o"]
+    link_library(sources.sources, objects, capability, kind, library, api=sources.api, cache=cache)
+    return Linked(lowered, library, sources.header, interface(lowered, name, library.name))
+
+
 def build(
     job: Job, optimised: Optimised, folder: Path, say: Say, *, compact: bool = False
 ) -> Built:
@@ -155,27 +190,14 @@ def build(
     answer = _generate(job, model_file, folder, say, compact=compact)
     compiled = time.monotonic()
     say("linking")
-    lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
-    weights = (folder / "weights.bin").read_bytes()
-    sources = write_sources(lowered, weights, job.name, folder, job.capability.threads)
-    suffix = ".so" if job.library == "shared" else ".a"
-    library = folder / f"lib{job.name}{suffix}"
-    link_library(
-        sources.sources,
-        [folder / "kernels.o"],
-        job.capability,
-        job.library,
-        library,
-        api=sources.api,
-        cache=cache_folder() / "zig",
-    )
+    linked = link_produced(folder, job.name, job.capability, job.library, cache_folder() / "zig")
     return Built(
         folder=folder,
         optimised=optimised,
-        lowered=lowered,
-        library=library,
-        header=sources.header,
-        interface=interface(lowered, job.name, library.name),
+        lowered=linked.lowered,
+        library=linked.library,
+        header=linked.header,
+        interface=linked.interface,
         schedules=tuple(answer["schedules"]),
         seconds={"code": compiled - start, "link": time.monotonic() - compiled},
         grown=answer["grown"],

@@ -1,6 +1,5 @@
 """Many graphs in one library, each held against the references; what is wrong is made small."""
 
-import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,11 +10,8 @@ from typing import Literal
 
 import numpy as np
 import onnx
+from budgetc.build import link_produced
 from budgetc.cache import cache_folder
-from budgetc.emit.driver import write_sources
-from budgetc.emit.header import interface
-from budgetc.emit.link import link_library
-from budgetc.lower.lowered import Lowered
 from budgetc.measure.harness import BinaryError, Harness, build_harness
 from budgetc.model import Model, parse_model
 from budgetc.registry import find_target
@@ -123,14 +119,9 @@ def built(proto: onnx.ModelProto) -> Iterator[Run]:
             "folder": temporary,
         }
         run_child("budgetc.produce:produce", arguments, timeout_s=SECONDS, memory_bytes=8 * 2**30)
-        lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
-        weights = (folder / "weights.bin").read_bytes()
-        sources = write_sources(lowered, weights, "net", folder, 1)
-        library, zig = folder / "libnet.so", cache_folder() / "zig"
-        objects = [folder / "kernels.o"]
-        link_library(sources.sources, objects, sheet, "shared", library, api=sources.api, cache=zig)
+        linked = link_produced(folder, "net", sheet, "shared", cache_folder() / "zig")
         program = build_harness(sheet, cache_folder())
-        with Harness([str(program)], interface(lowered, "net", library.name), library) as harness:
+        with Harness([str(program)], linked.interface, linked.library) as harness:
             yield harness.run
 
 

@@ -1,6 +1,5 @@
 """ONNX text in, a graph or a real library out: what the tests of lowering share."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from budgetc.baseline import make_session
-from budgetc.emit.driver import write_sources
-from budgetc.emit.header import interface
-from budgetc.emit.link import link_library
+from budgetc.build import link_produced
 from budgetc.load import LoadedModel
 from budgetc.lower.graph import Graph
 from budgetc.lower.importer import import_model
@@ -123,19 +120,8 @@ def build_library(
             records=str(folder / "records"),
             folder=str(folder),
         )
-        lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
-        weights = (folder / "weights.bin").read_bytes()
-        sources = write_sources(lowered, weights, "net", folder, threads)
-        link_library(
-            sources.sources,
-            [folder / "kernels.o"],
-            sheet,
-            "shared",
-            folder / "libnet.so",
-            api=sources.api,
-            cache=zig_cache / "zig",
-        )
-        return Library(model, lowered, LoadedModel(folder, interface(lowered, "net", "libnet.so")))
+        linked = link_produced(folder, "net", sheet, "shared", zig_cache / "zig")
+        return Library(model, linked.lowered, LoadedModel(folder, linked.interface))
 
     return build
 

@@ -1,15 +1,11 @@
 """Libraries of parts of a model, built in this process: what the tests of verification share."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from budgetc.emit.driver import write_sources
-from budgetc.emit.header import interface
-from budgetc.emit.link import link_library
-from budgetc.lower.lowered import Lowered
+from budgetc.build import link_produced
 from budgetc.measure.harness import Harness, build_harness
 from budgetc.model import Model, parse_model
 from budgetc.produce import produce
@@ -52,14 +48,9 @@ def build(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Build:
             records=str(folder / "records"),
             folder=str(folder),
         )
-        lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
-        weights = (folder / "weights.bin").read_bytes()
-        sources = write_sources(lowered, weights, "net", folder, 1)
-        library = folder / "libnet.so"
-        objects, zig = [folder / "kernels.o"], zig_cache / "zig"
-        link_library(sources.sources, objects, sheet, "shared", library, api=sources.api, cache=zig)
-        called = interface(lowered, "net", library.name)
-        with Harness([str(build_harness(sheet, zig_cache))], called, library) as harness:
+        linked = link_produced(folder, "net", sheet, "shared", zig_cache / "zig")
+        program = str(build_harness(sheet, zig_cache))
+        with Harness([program], linked.interface, linked.library) as harness:
             yield harness.run
 
     return build
