@@ -4,42 +4,17 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import onnx
-from hypothesis import strategies as st
 
-from tests.fuzz.growth import Grower, Growth, Skip, Value, broadcast, grow
+from tests.fuzz.growth import Grower, Growth, Skip, Value, broadcast
 
-UNARY = [
-    "Relu",
-    "Sigmoid",
-    "Tanh",
-    "Neg",
-    "Abs",
-    "Erf",
-    "Softplus",
-    "LeakyRelu",
-    "Elu",
-    "HardSigmoid",
-    "HardSwish",
-    "Selu",
-    "Softsign",
-    "Sin",
-    "Cos",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sign",
-    "Identity",
-]
+UNARY = """
+    Relu Sigmoid Tanh Neg Abs Erf Softplus LeakyRelu Elu HardSigmoid HardSwish Selu Softsign Sin Cos
+    Floor Ceil Round Sign Identity
+"""
 ANY = ("float32", "int32", "int64", "uint8", "bool")
 NUMBERS = ("float32", "int32", "int64")
 
 TABLE: list[tuple[str, Grower]] = []
-
-
-def graphs() -> st.SearchStrategy[onnx.ModelProto]:
-    """Random models as a hypothesis strategy, which can shrink them."""
-    return st.builds(lambda source: grow(source, TABLE), st.randoms(use_true_random=False))
 
 
 def grows(*names: str, weight: int = 1) -> Callable[[Grower], Grower]:
@@ -52,7 +27,7 @@ def grows(*names: str, weight: int = 1) -> Callable[[Grower], Grower]:
     return enter
 
 
-@grows(*UNARY)
+@grows(*UNARY.split())
 def unary(g: Growth, name: str) -> None:
     x = g.pick("float32")
     g.add(name, [x], x.shape)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 from budgetc.model import Model, parse_model
+from hypothesis import strategies as st
 from onnx import parser, printer
 
 from tests.fuzz.growth import grow
@@ -23,6 +24,11 @@ def fuzz(graphs: int, seed: int) -> Iterator[list[Outcome]]:
         opset = OPSETS[(seed + batch) % len(OPSETS)]
         numbers = range(first, min(first + BATCH, graphs))
         yield examine([grown(seed, number, opset) for number in numbers])
+
+
+def graphs() -> st.SearchStrategy[onnx.ModelProto]:
+    """Random models as a hypothesis strategy, which can shrink them."""
+    return st.builds(lambda source: grow(source, TABLE), st.randoms(use_true_random=False))
 
 
 def grown(seed: int, number: int, opset: int) -> Model:

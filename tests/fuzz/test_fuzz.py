@@ -9,8 +9,7 @@ from budgetc.model import parse_model
 from hypothesis import given, settings
 from onnx import helper, numpy_helper
 
-from tests.fuzz.operators import graphs
-from tests.fuzz.run import BATCH, CORPUS, fuzz, grown, read_text, write_text
+from tests.fuzz.run import BATCH, CORPUS, fuzz, graphs, grown, read_text, write_text
 from tests.fuzz.trial import Outcome, examine, small
 
 GRAPHS = 300
