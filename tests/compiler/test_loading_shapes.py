@@ -172,6 +172,41 @@ def test_a_shape_that_depends_on_the_data(tmp_path):
     )
 
 
+def test_an_old_mask_that_nobody_reads_is_left_out(tmp_path):
+    """Before opset 10, onnx has no shape for the mask, and exporters asked every Dropout for one."""
+    nodes = [
+        helper.make_node("Dropout", ["x"], ["kept", "mask"], ratio=0.5),
+        helper.make_node("Relu", ["kept"], ["y"]),
+    ]
+    model = model_of(nodes, [value("x", [2, 3])], [value("y", [2, 3])], opset=9)
+    loaded = load_model(saved(tmp_path, model))
+    assert [list(n.output) for n in graph_of(loaded).node] == [["kept"], ["y"]]
+    assert "mask" not in {v.name for v in graph_of(loaded).value_info}
+    x = np.float32([[-1, 0, 2], [3, -4, 5]])
+    np.testing.assert_array_equal(outputs(loaded.data, {"x": x})[0], np.maximum(x, 0))
+
+
+def test_an_old_mask_that_is_read_is_refused(tmp_path):
+    nodes = [
+        helper.make_node("Dropout", ["x"], ["kept", "mask"], name="drop"),
+        helper.make_node("Mul", ["kept", "mask"], ["y"]),
+    ]
+    model = model_of(nodes, [value("x", [2])], [value("y", [2])], opset=9)
+    text = refusal(saved(tmp_path, model))
+    assert 'the shape of "mask", a result of the Dropout node "drop"' in text
+
+
+def test_an_optional_output_with_a_shape_stays(tmp_path):
+    """A BatchNormalization in training mode is not valid without all of its outputs."""
+    node = helper.make_node(
+        "BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "mean", "var"], training_mode=1
+    )
+    weights = [weight(name, (3,)) for name in "sbmv"]
+    model = model_of([node], [value("x", [2, 3, 4])], [value("y", [2, 3, 4])], weights)
+    loaded = load_model(saved(tmp_path, model))
+    assert list(graph_of(loaded).node[0].output) == ["y", "mean", "var"]
+
+
 def test_computed_shapes_are_evaluated(tmp_path):
     """Reshape to (batch, -1 // 2, 2) the way exporters write it, with an integer division."""
     constants = {"zero": 0, "two": 2, "axis": 0}

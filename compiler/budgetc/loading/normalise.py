@@ -1,10 +1,10 @@
 """One way to write each thing: no functions, no Constant nodes, no weights among the inputs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import onnx
 from budgetc_specs.errors import ModelError, quoted
-from onnx import AttributeProto, TensorProto, helper, inliner, numpy_helper
+from onnx import AttributeProto, TensorProto, defs, helper, inliner, numpy_helper
 
 from budgetc.loading.tensors import node_label
 
@@ -106,6 +106,24 @@ def separate_initializers(model: onnx.ModelProto) -> None:
             del graph.input[:]
             graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)
+
+
+def needed_outputs(node: onnx.NodeProto, read: Collection[str], opset: int) -> tuple[str, ...]:
+    """A node's outputs without the optional ones at its end that are not among the values read; one stays."""
+    outputs = list(node.output)
+    try:
+        formal = defs.get_schema(node.op_type, opset, node.domain).outputs
+    except defs.SchemaError:
+        return tuple(outputs)
+    optional = defs.OpSchema.FormalParameterOption.Optional
+    while (
+        len(outputs) > 1
+        and outputs[-1] not in read
+        and len(outputs) <= len(formal)
+        and formal[len(outputs) - 1].option == optional
+    ):
+        outputs.pop()
+    return tuple(outputs)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

@@ -11,7 +11,8 @@ from onnx import TensorProto, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from budgetc.loading.control_flow import ControlFlow
-from budgetc.loading.normalise import all_graphs, replace_nodes, tensor_of
+from budgetc.loading.draft import opset_of
+from budgetc.loading.normalise import all_graphs, needed_outputs, replace_nodes, tensor_of
 from budgetc.loading.static_values import alone
 from budgetc.loading.tensors import PROTOBUF_LIMIT, node_label
 
@@ -48,6 +49,7 @@ def infer_static_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         if not _leave_out_empty(model.graph):
             break
     control.check(model, _shapes(model.graph))
+    _drop_unread_outputs(model)
     for graph in all_graphs(model.graph):
         _check_static(graph)
     return model
@@ -175,6 +177,25 @@ def _leave_out_empty(graph: onnx.GraphProto) -> bool:
             node.input.extend(full)
             changed = True
     return changed
+
+
+def _drop_unread_outputs(model: onnx.ModelProto) -> None:
+    """Take optional outputs that nobody reads off their nodes, in place, where their shapes are not known.
+
+    Old exporters ask every Dropout for its mask, and onnx has no shapes for some such outputs in old
+    operator sets. Where it has, they stay: a BatchNormalization in training mode must have all three.
+    """
+    graphs = list(all_graphs(model.graph))
+    read = {name for graph in graphs for node in graph.node for name in node.input}
+    read |= {output.name for graph in graphs for output in graph.output}
+    for graph in graphs:
+        kept = read | {name for name, shape in _shapes(graph).items() if shape is not None}
+        gone: set[str] = set()
+        for node in graph.node:
+            needed = needed_outputs(node, kept, opset_of(model))
+            gone.update(node.output[len(needed) :])
+            del node.output[len(needed) :]
+        _forget(graph, gone)
 
 
 def _forget(graph: onnx.GraphProto, names: set[str]) -> None:

@@ -1,16 +1,15 @@
 """From a checked, static ONNX model to the lowering graph, one operation per node."""
 
 import math
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import onnx
 from budgetc_specs.errors import ModelError, quoted
-from onnx import defs, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from budgetc.element_types import C_TYPES
-from budgetc.loading.normalise import RANDOM_OPERATORS
+from budgetc.loading.normalise import RANDOM_OPERATORS, needed_outputs
 from budgetc.lower.graph import Graph, Operation, Value
 
 _STANDARD = frozenset({"", "ai.onnx"})
@@ -41,7 +40,7 @@ def import_model(data: bytes) -> Graph:
             constants[name] = np.zeros(value.shape, value.dtype)
     live, read = _live(graph)
     operations = [
-        _operation(node, position, _trimmed(node, read, opset), values)
+        _operation(node, position, needed_outputs(node, read, opset), values)
         for position, node in enumerate(graph.node)
         if position in live and not all(o in constants for o in node.output if o)
     ]
@@ -107,24 +106,6 @@ def _live(graph: onnx.GraphProto) -> tuple[set[int], set[str]]:
             live.add(position)
             read.update(node.input)
     return live, read
-
-
-def _trimmed(node: onnx.NodeProto, read: Collection[str], opset: int) -> tuple[str, ...]:
-    """The node's outputs without optional ones at the end that nobody reads."""
-    outputs = list(node.output)
-    try:
-        formal = defs.get_schema(node.op_type, opset, node.domain).outputs
-    except defs.SchemaError:
-        return tuple(outputs)
-    optional = defs.OpSchema.FormalParameterOption.Optional
-    while (
-        outputs
-        and outputs[-1] not in read
-        and len(outputs) <= len(formal)
-        and formal[len(outputs) - 1].option == optional
-    ):
-        outputs.pop()
-    return tuple(outputs)
 
 
 def _check_type(name: str, value: Value) -> None:
