@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # One task at a time, even with -j: the slow tests measure latency.
 .NOTPARALLEL:
-.PHONY: help example test check fmt lint types imports unit slow docs picture benchmark coverage clean distclean
+.PHONY: help example test check fmt lint types imports unit slow large docs picture benchmark coverage clean distclean
 SHELL := /bin/sh
 
 VENV ?= .venv
@@ -67,7 +67,10 @@ unit: $(VENV)/.dev ## the quick tests, side by side
 
 # One after another: they measure latency, and would measure each other.
 slow: $(VENV)/.dev ## the tests that compile real models, one after another
-	$(call timed,slow tests,$(PY) -m pytest -m slow --durations=10)
+	$(call timed,slow tests,$(PY) -m pytest -m "slow and not large" --durations=10)
+
+large: $(VENV)/.dev ## the same for models with more than 100 MB of weights; 10 GB of memory, 4 GB of disk
+	$(call timed,large tests,$(PY) -m pytest -m large --durations=10)
 
 coverage: $(VENV)/.dev ## branch coverage of the quick tests
 	$(PY) -m coverage run -m pytest -m "not slow"

@@ -1,6 +1,7 @@
 """The models: where each comes from, and the samples it is timed, calibrated and judged on."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ CALL = "call_overhead"
 
 MADE_UP_ANSWERS = 8
 _OPSET = 13
+_DRAWN_AT_ONCE = 2**22
+_CENTRED_GAIN = 2 / (1 - 1 / math.pi)  # over the variance, not the square, of what a Relu leaves
 _LOGITS = 3.0  # standard deviation of what goes into a softmax
 
 
@@ -193,7 +196,7 @@ def with_a_winner(model: onnx.ModelProto, case: Case) -> onnx.ModelProto:
 
     Probabilities that are all but equal would round to nothing in int8, and one that is 1 would hide what is wrong.
     """
-    (product,) = (n for n in model.graph.node if n.op_type == "Gemm")
+    product = [n for n in model.graph.node if n.op_type in {"Conv", "Gemm"}][-1]
     seen = onnx.ModelProto()
     seen.CopyFrom(model)
     seen.graph.output.append(helper.make_empty_tensor_value_info(product.output[0]))
@@ -206,14 +209,25 @@ def with_a_winner(model: onnx.ModelProto, case: Case) -> onnx.ModelProto:
     return model
 
 
-def randomised(file: str, seed: int = 0) -> onnx.ModelProto:
+def randomised(
+    file: str, seed: int = 0, opset: int = _OPSET, *, centred: bool = False
+) -> onnx.ModelProto:
     """A topology of the onnx package, whose weights are placeholders, with seeded random weights.
 
     Products keep the variance of their inputs, and the last normalisation before a sum is small, so that activations of
-    deep networks stay in range. Good for time and size; its answers mean nothing.
+    deep networks stay in range. Good for time, size and agreement; what it answers means nothing.
+
+    Args:
+        file: its name there.
+        seed: of the weights.
+        opset: what the model is converted to; where it is its own, the model stays as it was exported.
+        centred: take the mean off each filter. What all positive activations share would grow from layer to layer and
+            drown the input where no normalisation takes it away; then every input gets the same answer.
     """
     home = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-    model = version_converter.convert_version(onnx.load(home / file), _OPSET)
+    model = onnx.load(home / file)
+    if opset != model.opset_import[0].version:
+        model = version_converter.convert_version(model, opset)
     graph = model.graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     weights: dict[str, npt.NDArray[np.generic]] = {}
@@ -224,13 +238,21 @@ def randomised(file: str, seed: int = 0) -> onnx.ModelProto:
     used = {i for node in graph.node for i in node.input}
     weights |= {n: v for n, v in constants.items() if n in used}
     summed = {i for node in graph.node if node.op_type in {"Sum", "Add"} for i in node.input}
+    factors = {i for node in graph.node if node.op_type == "Mul" for i in node.input}
+    reshaped = {n.output[0]: n for n in graph.node if n.op_type == "Reshape"}
     random = np.random.default_rng(seed)
     for node in graph.node:
         if node.op_type in {"Conv", "Gemm"}:
-            shape = weights[node.input[1]].shape
-            gain = 2.0 if node.op_type == "Conv" else 1.0
-            spread = np.sqrt(gain / np.prod(shape[1:]))
-            weights[node.input[1]] = random.normal(0, spread, shape)
+            stored = node.input[1]
+            shape = tuple(weights[stored].shape) if stored in weights else ()
+            if stored in reshaped:
+                stored, wanted = reshaped[stored].input
+                shape = tuple(constants[wanted])
+            gain = _CENTRED_GAIN if centred else 2.0 if node.op_type == "Conv" else 1.0
+            drawn = _normal(random, np.sqrt(gain / np.prod(shape[1:])), shape)
+            if centred:
+                drawn -= drawn.mean(tuple(range(1, len(shape))), keepdims=True)
+            weights[stored] = drawn.reshape(weights[stored].shape)
             for bias in node.input[2:]:
                 weights[bias] = random.normal(0, 0.02, weights[bias].shape)
         elif node.op_type == "BatchNormalization":
@@ -241,11 +263,26 @@ def randomised(file: str, seed: int = 0) -> onnx.ModelProto:
             weights[shift] = random.normal(0, 0.05, shape)
             weights[mean] = random.normal(0, 0.05, shape)
             weights[variance] = random.uniform(0.9, 1.1, shape)
+        elif node.op_type == "Unsqueeze":  # of factors and shifts, one for each channel
+            shape = weights[node.input[0]].shape
+            factor = node.output[0] in factors
+            weights[node.input[0]] = (
+                random.uniform(0.9, 1.1, shape) if factor else random.normal(0, 0.05, shape)
+            )
     inputs = [i for i in graph.input if i.name in used - weights.keys()]
     del graph.initializer[:], graph.input[:]
     graph.input.extend(inputs)
     for name, value in weights.items():
-        kept = value if value.dtype.kind == "i" else value.astype(np.float32)
+        kept = value if value.dtype.kind == "i" else value.astype(np.float32, copy=False)
         graph.initializer.append(numpy_helper.from_array(kept, name))
     model.ir_version = 8  # since 4, an initializer need not be an input
     return model
+
+
+def _normal(random: np.random.Generator, spread: float, shape: tuple[int, ...]) -> Floats:
+    """Numbers as `random.normal` draws them, without as many of twice the width beside them."""
+    drawn = np.empty(math.prod(shape), np.float32)
+    for start in range(0, drawn.size, _DRAWN_AT_ONCE):
+        part = drawn[start : start + _DRAWN_AT_ONCE]
+        part[:] = random.normal(0, spread, part.size)
+    return drawn.reshape(shape)
