@@ -1,0 +1,37 @@
+"""What excuses a difference beyond the bound: noise that moves the reference as far, and nothing else."""
+
+import numpy as np
+import pytest
+from budgetc.verification.agreement import compare, output_steps
+from budgetc.verification.arbiter import Arbiter
+from budgetc.verification.oracle import Oracle
+
+STEP = 0.5
+NET = """g (float[1,2] x) => (float[1,2] y) <float s = {0.5}, uint8 z = {0}>
+    { e = Exp(x)  q = QuantizeLinear(e, s, z)  y = DequantizeLinear(q, s, z) }"""
+
+
+@pytest.mark.parametrize(
+    ("value", "steps", "agrees"),
+    [
+        (4.75, 0.0, True),
+        (
+            4.75,
+            1.0,
+            True,
+        ),  # between two steps: the noise moves the first element, ours may move another
+        (4.75, 3.0, False),
+        (4.6, 1.0, False),  # no rounding comes near a step: every integer must be the same
+    ],
+)
+def test_integers_may_differ_by_what_noise_moves_their_output(make_model, value, steps, agrees):
+    model = make_model(NET)
+    oracle = Oracle(model)
+    known = output_steps(oracle.proto)
+    feed = {"x": np.log(np.array([[value, 2.1]], np.float64)).astype(np.float32)}
+    wanted = {name: out[None] for name, out in oracle.infer(feed).items()}
+    ours = {"y": wanted["y"] + np.array([0.0, steps * STEP], np.float32)}
+    found = compare(ours, wanted, tolerance=1e-6, steps=known)
+    judged = Arbiter(oracle, 1e-6, known).judge(found, ours, wanted, {0: feed})
+    assert judged.agrees is agrees
+    assert judged.outputs[0].excepted == (1 if agrees and steps else 0)
