@@ -150,7 +150,7 @@ def build_toy(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Call
         folder = tmp_path_factory.mktemp(name)
         sheet = capability(arch, threads)
         model = lowered or toy_lowered()
-        sources = write_sources(model, weights, name, folder, threads)
+        sources = write_sources([model], weights, name, folder, threads)
         (folder / "kernels.c").write_text(kernels)
         compile_source(folder / "kernels.c", folder / "kernels.o", sheet, Zig(zig_cache / "zig"))
         library = folder / f"lib{name}.{'so' if kind == 'shared' else 'a'}"
@@ -163,6 +163,6 @@ def build_toy(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Call
             api=sources.api,
             cache=zig_cache / "zig",
         )
-        return Toy(folder, library, interface(model, name, library.name), sheet)
+        return Toy(folder, library, interface([model], name, library.name), sheet)
 
     return make

@@ -51,7 +51,7 @@ def imported(text, opset=17):
     from onnx import parser
 
     header = f'<ir_version: 8, opset_import: ["" : {opset}]> g '
-    return ForeignCompiler(None, AVX2)._imported(parser.parse_model(header + text))
+    return ForeignCompiler(None, AVX2, iter(()))._imported(parser.parse_model(header + text))
 
 
 def ready():

@@ -12,6 +12,7 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, SpecError, quoted
 
 from budgetc.build import Built
+from budgetc.entries import entry_names, model_file
 from budgetc.load import MANIFEST
 from budgetc.result import Trial, trial_json
 from budgetc.store import replace_folder_atomically, staging_folder
@@ -43,7 +44,9 @@ def write_artefact(
         shutil.copyfile(built.library, staging / built.library.name)
         (staging / built.library.name).chmod(0o755 if built.library.suffix == ".so" else 0o644)
         shutil.copyfile(built.header, staging / built.header.name)
-        (staging / "optimised.onnx").write_bytes(built.optimised.model.data)
+        models = built.optimised.model.entries
+        for name, model in zip(entry_names(models), models, strict=True):
+            (staging / model_file(name)).write_bytes(model.data)
         (staging / MANIFEST).write_text(
             json.dumps(_manifest(built, trial, capability, digests, staging), indent=2) + "\n"
         )

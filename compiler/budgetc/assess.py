@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 from budgetc_specs.budgets import Budgets
+from budgetc_specs.errors import SpecError
 from budgetc_targets.contract import Runner
 
 from budgetc.baseline import Session, by_sample, make_session, run_over, timer
 from budgetc.build import Built, Job, Say
-from budgetc.data import Data
+from budgetc.data import Data, load_data
+from budgetc.entries import entry_names
+from budgetc.load import Interface
 from budgetc.lower.lowered import Port
 from budgetc.measure.harness import Harness
 from budgetc.measure.latency import Latency, measure_latency
@@ -19,6 +22,7 @@ from budgetc.measure.memory import memory_of
 from budgetc.measure.metrics import Metric, Scores
 from budgetc.measure.quality import Quality, compare_scores
 from budgetc.measure.size import size_of
+from budgetc.model import Model
 from budgetc.run import start
 from budgetc.verdict import Measurement
 from budgetc.verification.oracle import feeds
@@ -47,6 +51,7 @@ class Reference:
         float_session: the float model.
         int8_session: the same model quantized without pruning, where there is calibration data.
         model_bytes: size of each peer's model file.
+        further: the same for the other shapes of the model's inputs. Quality is judged on the first alone.
     """
 
     inputs: Mapping[str, Array] = field(repr=False)
@@ -58,6 +63,12 @@ class Reference:
     float_session: Session
     int8_session: Session | None = None
     model_bytes: Mapping[str, int] = field(default_factory=dict)
+    further: tuple["Reference", ...] = ()
+
+    @property
+    def entries(self) -> tuple["Reference", ...]:
+        """The reference for each of the model's shapes."""
+        return (replace(self, further=()), *self.further)
 
     def first(self, samples: int) -> "Reference":
         """The same for the first samples only; a whole number of inferences."""
@@ -82,22 +93,71 @@ class Reference:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of a library after it was run, or why it was not."""
+    """What is known of a library after it was run, or why it was not.
+
+    Attributes:
+        measurement: of all its entry points.
+        agreement: the numbers of the first.
+        further: the others, each for itself.
+    """
 
     measurement: Measurement
     agreement: Report | None
+    further: tuple["Assessment", ...] = ()
+
+    @property
+    def report(self) -> Report | None:
+        """The numbers of all entry points."""
+        if self.agreement is None:
+            return None
+        named = [(f.measurement.entry, f.agreement) for f in self.further if f.agreement]
+        return self.agreement.joined(named)
 
 
 def make_reference(
+    model: Model,
+    data: Data | None,
+    metric: Metric,
+    int8_model: Model | None,
+    threads: int,
+    calibration: Data | None = None,
+) -> Reference:
+    """Run the float model once over everything that binaries will be run on, for each of its shapes."""
+    int8 = [m.data for m in int8_model.entries] if int8_model else [None] * len(model.entries)
+    first, *further = (
+        _make_reference(
+            each.data,
+            each.inputs,
+            None if number else data,
+            metric,
+            int8[number],
+            threads,
+            fitting(data or calibration, each) if number else calibration,
+        )
+        for number, each in enumerate(model.entries)
+    )
+    return replace(first, further=tuple(further))
+
+
+def fitting(data: Data | None, model: Model) -> Data | None:
+    """The samples in inferences of another shape of the model; None where only the batch may differ and more does."""
+    if data is None:
+        return None
+    try:
+        return load_data(data.path, model)
+    except SpecError:
+        return None
+
+
+def _make_reference(
     model: bytes,
     ports: Sequence[Port],
     data: Data | None,
     metric: Metric,
     int8_model: bytes | None,
     threads: int,
-    calibration: Data | None = None,
+    calibration: Data | None,
 ) -> Reference:
-    """Run the float model once over everything that binaries will be run on."""
     session = make_session(model, threads=threads)
     int8 = make_session(int8_model, threads=threads) if int8_model else None
     real = data or calibration
@@ -160,10 +220,44 @@ def assess(
     Raises:
         BinaryError: the library crashed or hung.
     """
+    names = entry_names(built.interface.entries)
+    first, *further = (
+        _assess(built, entry, model, job, each, budgets, runner, _of(name, say))
+        for entry, model, each, name in zip(
+            built.interface.entries,
+            built.optimised.model.entries,
+            reference.entries,
+            names,
+            strict=True,
+        )
+    )
+    named = [
+        replace(f, measurement=replace(f.measurement, entry=name))
+        for f, name in zip(further, names[1:], strict=True)
+    ]
+    measurement = replace(first.measurement, further=tuple(f.measurement for f in named))
+    return Assessment(measurement, first.agreement, tuple(named))
+
+
+def _of(entry: str, say: Say) -> Say:
+    return (lambda text: say(f"{entry}: {text}")) if entry else say
+
+
+def _assess(
+    built: Built,
+    interface: Interface,
+    model: Model,
+    job: Job,
+    reference: Reference,
+    budgets: Budgets,
+    runner: Runner,
+    say: Say,
+) -> Assessment:
+    """One entry point, by its interface and the model that it was made of."""
     size = size_of(built.library)
-    arena = built.interface.workspace_bytes
+    arena = interface.workspace_bytes
     say("preparing to run it")  # builds the target's libc the first time
-    started = start(built, job, runner)
+    started = start(built, job, runner, interface)
     if started is None:
         unmeasured = memory_of(built.library, arena)
         return Assessment(
@@ -176,13 +270,13 @@ def assess(
             reference = _as_far_as_time_allows(harness, reference)
         raw = harness.run(reference.inputs)
         outputs = by_sample(raw, reference.samples)
-        verifier = Verifier(built.optimised.model, harness.run)
+        verifier = Verifier(model, harness.run)
         agreement = verifier.verify(reference.inputs, raw, say=say)
         quality = _quality(outputs, reference)
         latency: Latency | None = None
         if not emulated:
             say("measuring latency")
-            latency = _latency(harness, reference, budgets, built)
+            latency = _latency(harness, reference, budgets)
         used = harness.memory()
     memory = memory_of(
         built.library,
@@ -217,8 +311,8 @@ def _quality(outputs: Outputs, reference: Reference) -> Quality | None:
     )
 
 
-def _latency(harness: Harness, reference: Reference, budgets: Budgets, built: Built) -> Latency:
-    ports = built.interface.inputs
+def _latency(harness: Harness, reference: Reference, budgets: Budgets) -> Latency:
+    ports = harness.interface.inputs
     first = {
         p.name: reference.inputs[p.name][: p.shape[0] if p.shape else 1].reshape(p.shape)
         for p in ports

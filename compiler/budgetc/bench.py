@@ -7,12 +7,13 @@ from typing import Any
 
 from budgetc_specs.budgets import LatencyBudget, Peer, Relative
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import BudgetcError, EnvironmentError_
+from budgetc_specs.errors import BudgetcError, EnvironmentError_, SpecError, quoted
 
 from budgetc.artefact import read_artefact
 from budgetc.assess import synthetic
 from budgetc.baseline import make_session, timer
 from budgetc.cache import cache_folder
+from budgetc.entries import entry_names, model_file
 from budgetc.load import Interface
 from budgetc.measure.harness import Harness, build_harness
 from budgetc.measure.latency import Latency, Statistic, measure_latency
@@ -86,20 +87,29 @@ class Benchmark:
         return found
 
 
-def bench(folder: Path, runs: int) -> Benchmark:
+def bench(folder: Path, runs: int, entry: str = "") -> Benchmark:
     """Measure the artefact in a folder, on made-up inputs.
 
     Args:
         folder: as `budgetc compile` has written it.
         runs: timed inferences of each contestant.
+        entry: which entry point, by the shapes in its name; by default the first.
 
     Raises:
-        SpecError: the folder holds no artefact.
+        SpecError: the folder holds no artefact, or the library has no such entry point.
         ModelError: a file is missing or is not the one that was written.
         BinaryError: the library crashed or hung.
     """
     manifest = read_artefact(folder)
-    interface = Interface.from_json(manifest)
+    entries = Interface.from_json(manifest).entries
+    by_name = dict(zip(entry_names(entries), entries, strict=True))
+    if entry not in by_name:
+        others = ", ".join(name for name in by_name if name)
+        raise SpecError.of(
+            f"{folder} has no entry point {quoted(entry)}",
+            f"besides the first it has {others or 'none'}.",
+        )
+    interface = by_name[entry]
     sheet = Capability.model_validate(manifest["target"])
     library = folder / interface.library
     parts: Mapping[str, Any] = manifest.get("parts", {})
@@ -112,7 +122,7 @@ def bench(folder: Path, runs: int) -> Benchmark:
     program = build_harness(
         sheet, cache, None if shared else library, "" if shared else interface.symbol
     )
-    path = folder / "optimised.onnx"
+    path = folder / model_file(entry)
     model = parse_model(path.read_bytes(), path)
     inputs = synthetic(model.inputs, steps=1)
     feed = {p.name: inputs[p.name].reshape(p.shape) for p in model.inputs}

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Job:
 
     Attributes:
         model: the model as the spec names it, normalised.
-        model_file: its bytes on the disk, for children.
+        model_file: its bytes on the disk, for children; those for further shapes lie beside it.
         calibration: samples for passes, or None.
         kind: the target's kind.
         capability: the target's sheet.
@@ -65,27 +65,40 @@ class Optimised:
 
 @dataclass(frozen=True)
 class Linked:
-    """A library, the calls behind it, and how it is called."""
+    """A library, the calls behind each of its functions, and how it is called."""
 
-    lowered: Lowered
+    entries: tuple[Lowered, ...]
     library: Path
     header: Path
     interface: Interface
 
+    @property
+    def lowered(self) -> Lowered:
+        """The first entry point."""
+        return self.entries[0]
+
 
 @dataclass(frozen=True)
 class Built:
-    """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller."""
+    """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller.
+
+    `entries` has what each of the library's functions calls.
+    """
 
     folder: Path
     optimised: Optimised
-    lowered: Lowered
+    entries: tuple[Lowered, ...]
     library: Path
     header: Path
     interface: Interface
     schedules: tuple[Mapping[str, Any], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     grown: bool = False
+
+    @property
+    def lowered(self) -> Lowered:
+        """The first entry point."""
+        return self.entries[0]
 
     @property
     def quantized(self) -> bool:
@@ -101,6 +114,8 @@ def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
         BudgetcError: a pass refuses the model.
     """
     out = folder / "optimised.onnx"
+    further = range(1, len(job.model.entries))
+    written = [further_file(out, number) for number in further]
     answer = run_child(
         "budgetc.optimise:optimise",
         {
@@ -110,17 +125,34 @@ def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
             "capability": job.capability.model_dump(mode="json"),
             "calibration": str(job.calibration) if job.calibration else None,
             "out": str(out),
+            "further": [
+                [str(further_file(job.model_file, number)), str(file)]
+                for number, file in zip(further, written, strict=True)
+            ],
         },
         timeout_s=PASS_SECONDS,
         memory_bytes=CHILD_BYTES,
         progress=lambda message: say(message["stage"]),
     )
-    model = parse_model(out.read_bytes(), job.model.path)
-    return Optimised(recipe, model, tuple(answer["ledger"]))
+    model, *others = (parse_model(f.read_bytes(), job.model.path) for f in (out, *written))
+    return Optimised(recipe, replace(model, further=tuple(others)), tuple(answer["ledger"]))
+
+
+def further_file(first: Path, number: int) -> Path:
+    """Where the model for a further shape lies, beside the first."""
+    return first.with_name(f"{first.stem}_{number}{first.suffix}")
+
+
+def write_models(model: Model, file: Path) -> list[Path]:
+    """Write the model for each of its shapes, and return the files."""
+    files = [file, *(further_file(file, n) for n in range(1, len(model.entries)))]
+    for each, path in zip(model.entries, files, strict=True):
+        path.write_bytes(each.data)
+    return files
 
 
 def _generate(
-    job: Job, model_file: Path, folder: Path, say: Say, *, compact: bool
+    job: Job, models: Sequence[Path], folder: Path, say: Say, *, compact: bool
 ) -> Mapping[str, Any]:
     """Generate code in a child. One that dies while it tunes is started again: records say where it got to."""
     attempts = TUNING_ATTEMPTS if job.trials else 1
@@ -129,7 +161,8 @@ def _generate(
             answer: Mapping[str, Any] = run_child(
                 "budgetc.produce:produce",
                 {
-                    "model": str(model_file),
+                    "model": str(models[0]),
+                    "further": [str(file) for file in models[1:]],
                     "kind": job.kind,
                     "capability": job.capability.model_dump(mode="json"),
                     "trials": job.trials,
@@ -166,13 +199,14 @@ def link_produced(
         EnvironmentError_: zig is missing or the machine does not let it work.
         InternalError: what was produced does not compile or link.
     """
-    lowered = Lowered.from_json(json.loads((folder / "lowered.json").read_text()))
+    written = json.loads((folder / "lowered.json").read_text())
+    entries = tuple(Lowered.from_json(each) for each in written)
     weights = (folder / "weights.bin").read_bytes()
-    sources = write_sources(lowered, weights, name, folder, capability.threads)
+    sources = write_sources(entries, weights, name, folder, capability.threads)
     library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
     objects = [folder / "kernels.o"]
     link_library(sources.sources, objects, capability, kind, library, api=sources.api, cache=cache)
-    return Linked(lowered, library, sources.header, interface(lowered, name, library.name))
+    return Linked(entries, library, sources.header, interface(entries, name, library.name))
 
 
 def build(
@@ -185,16 +219,15 @@ def build(
         BudgetcError: the model cannot be compiled, or this machine lacks a tool.
     """
     start = time.monotonic()
-    model_file = folder / "optimised.onnx"
-    model_file.write_bytes(optimised.model.data)
-    answer = _generate(job, model_file, folder, say, compact=compact)
+    models = write_models(optimised.model, folder / "optimised.onnx")
+    answer = _generate(job, models, folder, say, compact=compact)
     compiled = time.monotonic()
     say("linking")
     linked = link_produced(folder, job.name, job.capability, job.library, cache_folder() / "zig")
     return Built(
         folder=folder,
         optimised=optimised,
-        lowered=linked.lowered,
+        entries=linked.entries,
         library=linked.library,
         header=linked.header,
         interface=linked.interface,

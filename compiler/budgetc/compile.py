@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from budgetc_specs.spec import Spec
 
 from budgetc.artefact import write_artefact
 from budgetc.assess import Reference, make_reference
-from budgetc.build import Job, run_passes
+from budgetc.build import Job, run_passes, write_models
 from budgetc.data import Data, load_data
+from budgetc.entries import entry_names
 from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
@@ -61,7 +63,7 @@ def compile(  # noqa: A001  the public name of what the tool does
             stack.enter_context(locked_folder(destination / name))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budgetc-")))
         model_file = scratch / "model.onnx"
-        model_file.write_bytes(model.data)
+        write_models(model, model_file)
         for name in chosen:
             section = spec.targets[name]
             target = find_target(section.kind)
@@ -127,7 +129,8 @@ def load_inputs(spec: Spec) -> tuple[Model, Data | None, Data | None, Metric]:
                 raise SpecError.of(
                     f"passes: {step.name} needs calibration data", f"{_CALIBRATION_HINT}."
                 )
-    model = load_model(spec.model, {n: s.shape for n, s in spec.inputs.items()})
+    model, *further = (load_model(spec.model, shapes) for shapes in spec.entries())
+    model = replace(model, further=tuple(further))
     if model.quantized and any(_int8_peer(spec.budgets_for(name)) for name in spec.targets):
         raise SpecError.of(
             "budgets.latency: a budget relative to onnxruntime-int8 needs a float model, and this one "
@@ -169,7 +172,7 @@ def _reference(
     def say(text: str) -> None:
         observer(Event("stage", target, text=text))
 
-    int8_model: bytes | None = None
+    int8_model: Model | None = None
     if job.model.quantized:
         say("the model is quantized already: its own codes are kept")
     elif job.calibration:
@@ -177,20 +180,14 @@ def _reference(
         folder = scratch / f"baseline-{target}"
         folder.mkdir()
         try:
-            int8_model = run_passes(job, int8_recipe(), folder, lambda _: None).model.data
+            int8_model = run_passes(job, int8_recipe(), folder, lambda _: None).model
         except (ChildDied, ModelError) as error:
             if _int8_peer(budgets):
                 raise
             observer(Event("note", target, text=f"no int8 baseline: {error.message}"))
     say("measuring the float model in onnxruntime")
     return make_reference(
-        job.model.data,
-        job.model.inputs,
-        evaluation,
-        metric,
-        int8_model,
-        job.capability.threads,
-        calibration,
+        job.model, evaluation, metric, int8_model, job.capability.threads, calibration
     )
 
 
@@ -214,6 +211,8 @@ def _digests(
     spec: Spec, model: Model, calibration: Data | None, evaluation: Data | None
 ) -> Mapping[str, str]:
     digests = {"model": model.digest}
+    names = entry_names(model.entries)[1:]
+    digests |= {f"model {n}": m.digest for n, m in zip(names, model.further, strict=True)}
     if calibration:
         digests["calibration"] = calibration.digest
     if evaluation:

@@ -16,11 +16,19 @@ from budgetc.verification.verifier import Run
 
 
 def explain(
-    built: Built, job: Job, report: Report, runner: Runner, say: Say, *, compact: bool = False
+    model: Model,
+    built: Built,
+    job: Job,
+    report: Report,
+    runner: Runner,
+    say: Say,
+    *,
+    compact: bool = False,
 ) -> str:
     """What is wrong with a library that does not agree; writes a folder for a report of a bug to the cache.
 
     Args:
+        model: what the entry point that does not agree was made of.
         built: the library.
         job: what it was built for; its parts are built the same way.
         report: what `Verifier.verify` found.
@@ -34,7 +42,6 @@ def explain(
     text = f"its outputs are not those of {report.reference}, on {case.name}: {differs}"
     if case.failing is None:
         return text
-    model = built.optimised.model
     folders = iter(range(10**6))
 
     def rebuild(part: Model) -> AbstractContextManager[Run]:

@@ -4,7 +4,7 @@ import ctypes
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ class Port:
 
 @dataclass(frozen=True)
 class Interface:
-    """How a library is called: the part of a manifest that concerns its user. Sizes in bytes."""
+    """How a library is called: the part of a manifest that concerns its user. Sizes in bytes.
+
+    `further` has the entry points for other shapes of the same inputs.
+    """
 
     name: str
     library: str
@@ -49,6 +52,12 @@ class Interface:
     outputs: tuple[Port, ...]
     workspace_bytes: int
     alignment: int
+    further: tuple["Interface", ...] = ()
+
+    @property
+    def entries(self) -> tuple["Interface", ...]:
+        """All entry points, the first one first, each for itself."""
+        return (replace(self, further=()), *self.further)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; they are top-level keys of the manifest."""
@@ -73,16 +82,56 @@ class Interface:
             outputs=ports("outputs"),
             workspace_bytes=value["workspace_bytes"],
             alignment=value["alignment"],
+            further=tuple(Interface.from_json(each) for each in value.get("further", ())),
         )
+
+
+class _Entry:
+    """One function of an opened library, and the workspaces that no call of it is using."""
+
+    def __init__(self, library: ctypes.CDLL, interface: Interface) -> None:
+        self.interface = interface
+        self._run = getattr(library, interface.symbol)
+        self._run.restype = ctypes.c_int
+        self._run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+        self._lock = threading.Lock()
+        self._idle: list[Array] = []
+
+    def run(self, arrays: list[Array]) -> dict[str, Array]:
+        outputs = self.interface.outputs
+        results = [np.empty(port.shape, numpy_type(port.dtype)) for port in outputs]
+        workspace = self._take()
+        try:
+            code = self._run(_pointers(arrays), _pointers(results), workspace.ctypes.data)
+        finally:
+            with self._lock:
+                self._idle.append(workspace)
+        if code:
+            what = _ERRORS.get(code, f"something wrong ({code})")
+            raise RuntimeError(f"BUG: {self.interface.symbol} was given {what}")
+        return {port.name: result for port, result in zip(outputs, results, strict=True)}
+
+    def _take(self) -> Array:
+        """A workspace that no other call is using."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        size, unit = self.interface.workspace_bytes, self.interface.alignment
+        spare = np.empty(size + unit, np.uint8)
+        start = -spare.ctypes.data % unit
+        return spare[start : start + size]
 
 
 class LoadedModel:
     """A compiled model as a function of numpy arrays; any number of threads may call it at once.
 
+    A model that was compiled for several shapes takes arrays of any of these.
+
     Attributes:
-        inputs: what a call takes, in order.
+        inputs: what a call takes, in order, in the first of the shapes.
         outputs: what a call returns, in order.
         workspace_bytes: memory that each call that is under way holds besides its arrays.
+        entries: the same for each of the shapes.
     """
 
     def __init__(self, folder: Path, interface: Interface) -> None:
@@ -90,13 +139,10 @@ class LoadedModel:
         self.inputs = interface.inputs
         self.outputs = interface.outputs
         self.workspace_bytes = interface.workspace_bytes
+        self.entries = interface.entries
         # Opened by an absolute path: a bare name would be looked up in the system's folders.
-        self._library = ctypes.CDLL(str((folder / interface.library).resolve()))
-        self._run = getattr(self._library, interface.symbol)
-        self._run.restype = ctypes.c_int
-        self._run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-        self._lock = threading.Lock()
-        self._idle: list[Array] = []
+        library = ctypes.CDLL(str((folder / interface.library).resolve()))
+        self._by_shapes = {_shapes(each): _Entry(library, each) for each in self.entries}
 
     def __call__(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         """Run one inference.
@@ -112,23 +158,14 @@ class LoadedModel:
             TypeError: an input has another element type.
         """
         arrays = self._checked(inputs)
-        results = [np.empty(port.shape, numpy_type(port.dtype)) for port in self.outputs]
-        workspace = self._take()
-        try:
-            code = self._run(_pointers(arrays), _pointers(results), workspace.ctypes.data)
-        finally:
-            with self._lock:
-                self._idle.append(workspace)
-        if code:
-            what = _ERRORS.get(code, f"something wrong ({code})")
-            raise RuntimeError(f"BUG: {self._interface.symbol} was given {what}")
-        return {port.name: result for port, result in zip(self.outputs, results, strict=True)}
+        return self._by_shapes[tuple(array.shape for array in arrays)].run(arrays)
 
     def __repr__(self) -> str:
         def signature(ports: tuple[Port, ...]) -> str:
             return ", ".join(f"{p.name}: {p.dtype}{list(p.shape)}" for p in ports)
 
-        return f"<{self._interface.name}({signature(self.inputs)}) -> {signature(self.outputs)}>"
+        each = (f"({signature(e.inputs)}) -> {signature(e.outputs)}" for e in self.entries)
+        return f"<{self._interface.name}{' or '.join(each)}>"
 
     def _checked(self, inputs: Mapping[str, npt.ArrayLike]) -> list[Array]:
         wanted = [port.name for port in self.inputs]
@@ -138,31 +175,35 @@ class LoadedModel:
                 f"it was given {', '.join(map(repr, inputs)) or 'none'}"
             )
         arrays = []
-        for port in self.inputs:
+        for index, port in enumerate(self.inputs):
             array = np.asarray(inputs[port.name])
             if array.dtype != numpy_type(port.dtype):
                 raise TypeError(
                     f"input {port.name!r} is {array.dtype}, {self._interface.name} takes "
                     f'{port.dtype}; convert it with .astype("{port.dtype}")'
                 )
-            if array.shape != port.shape:
+            taken = list(dict.fromkeys(each.inputs[index].shape for each in self.entries))
+            if array.shape not in taken:
                 raise ValueError(
                     f"input {port.name!r} has shape {list(array.shape)}, "
-                    f"{self._interface.name} takes {list(port.shape)}"
+                    f"{self._interface.name} takes {' or '.join(str(list(s)) for s in taken)}"
                 )
             # Dense, row-major and aligned, as the library reads it; a copy only where the caller's
             # array is not.
             arrays.append(np.require(array, requirements=("C", "A")))
+        if tuple(array.shape for array in arrays) not in self._by_shapes:
+            together = " or ".join(
+                ", ".join(f"{p.name} {list(p.shape)}" for p in e.inputs) for e in self.entries
+            )
+            raise ValueError(
+                f"{self._interface.name} was not compiled for these shapes together; "
+                f"it takes {together}"
+            )
         return arrays
 
-    def _take(self) -> Array:
-        """A workspace that no other call is using."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        spare = np.empty(self.workspace_bytes + self._interface.alignment, np.uint8)
-        start = -spare.ctypes.data % self._interface.alignment
-        return spare[start : start + self.workspace_bytes]
+
+def _shapes(interface: Interface) -> tuple[tuple[int, ...], ...]:
+    return tuple(port.shape for port in interface.inputs)
 
 
 def load(folder: str | Path) -> LoadedModel:

@@ -5,7 +5,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -60,6 +60,7 @@ class Model:
             indices.
         weight_bytes: bytes of these.
         quantized: whether it has integer codes as it is.
+        further: the same model for the other shapes of its inputs that a spec names.
     """
 
     path: Path
@@ -71,6 +72,12 @@ class Model:
     parameter_count: int
     weight_bytes: int
     quantized: bool = False
+    further: tuple["Model", ...] = ()
+
+    @property
+    def entries(self) -> tuple["Model", ...]:
+        """The model for each of the shapes."""
+        return (replace(self, further=()), *self.further)
 
 
 def load_model(path: Path | str, inputs: Mapping[str, Sequence[int]] | None = None) -> Model:

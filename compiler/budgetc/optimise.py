@@ -24,6 +24,7 @@ def optimise(
     capability: dict[str, Any],
     calibration: str | None,
     out: str,
+    further: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """Apply a recipe to a normalised model and write the result.
 
@@ -34,6 +35,8 @@ def optimise(
         capability: the target's sheet as JSON.
         calibration: .npz archive, or None.
         out: file to write.
+        further: the same two files for each further shape of the model's inputs. What passes measure, they measure on
+            the first.
 
     Returns:
         `ledger`: for each pass its text, whether it changed the model, weight bytes after it, and its notes.
@@ -42,7 +45,8 @@ def optimise(
         ModelError: a pass refuses the model.
         SpecError: a pass needs calibration data and there is none.
     """
-    current = parse_model(Path(model).read_bytes(), source)
+    files = [(model, out), *further]
+    models = [parse_model(Path(file).read_bytes(), source) for file, _ in files]
     sheet = Capability.model_validate(capability)
     steps = parse_recipe(recipe)
     ledger = []
@@ -54,18 +58,23 @@ def optimise(
                     f"the pass {each.name} needs calibration data",
                     'name it in the spec: "data: {calibration: calib.npz}".',
                 )
-            data = load_data(calibration, current)
+            data = load_data(calibration, models[0])
             evidence = Evidence(sheet, data.samples)
         else:
             evidence = Evidence(sheet)
-        try:
-            result = each.run(ir.from_proto(onnx.load_model_from_string(current.data)), evidence)
-        except PassError as error:
-            raise ModelError(f"{source}: pass {step}: {error}") from error
-        if result.modified:
-            current = _reread(result.model, source, str(step))
-        ledger.append(_entry(str(step), result.modified, current, result.notes))
-    Path(out).write_bytes(current.data)
+        results = []
+        for index, current in enumerate(models):
+            proto = onnx.load_model_from_string(current.data)
+            try:
+                results.append(each.run(ir.from_proto(proto), evidence))
+            except PassError as error:
+                raise ModelError(f"{source}: pass {step}: {error}") from error
+            if results[-1].modified:
+                models[index] = _reread(results[-1].model, source, str(step))
+        first = results[0]
+        ledger.append(_entry(str(step), first.modified, models[0], first.notes))
+    for (_, file), current in zip(files, models, strict=True):
+        Path(file).write_bytes(current.data)
     return {"ledger": ledger}
 
 

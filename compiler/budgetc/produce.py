@@ -1,6 +1,7 @@
 """An optimised model into object file, weights and call list; for a child, since it imports tvm."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def produce(
     records: str,
     folder: str,
     compact: bool = False,
+    further: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Lower, tune where asked for, and emit `kernels.o`, `weights.bin` and `lowered.json` into a folder.
 
@@ -32,6 +34,7 @@ def produce(
         records: folder with the tuning records.
         folder: where to write.
         compact: do without kernels that are faster by being larger, and take the points of least code.
+        further: files with the model for further shapes of its inputs.
 
     Returns:
         `schedules`: the point chosen for each kernel, and what was measured for it; `grown`: whether it has kernels
@@ -49,10 +52,18 @@ def produce(
         tuner = Tuner(target, sheet, trials, Path(records))
     choose = tuner.choose if tuner else default_point(sheet)
     try:
-        code = lower(Path(model).read_bytes(), target, sheet, choose, compact=compact)
+        code = lower(
+            [Path(f).read_bytes() for f in (model, *further)],
+            target,
+            sheet,
+            choose,
+            compact=compact,
+        )
     except RecursionError as error:
         raise ModelError("the model nests its operators too deeply to be compiled") from error
     report_progress({"stage": "generating code"})
     write(code, target, sheet, Path(folder))
-    (Path(folder) / "lowered.json").write_text(json.dumps(code.lowered.to_json()))
+    (Path(folder) / "lowered.json").write_text(
+        json.dumps([entry.to_json() for entry in code.entries])
+    )
     return {"schedules": tuner.report() if tuner else [], "grown": code.grown}

@@ -161,6 +161,11 @@ def measurement_json(measurement: Measurement) -> dict[str, Any]:
         "latency": None,
         "quality": None,
     }
+    if measurement.further:
+        found["entries"] = {
+            m.entry: {key: measurement_json(m)[key] for key in ("memory", "latency")}
+            for m in measurement.further
+        }
     if latency:
         timings = {"ours": latency.ours, **latency.peers}
         found["latency"] = {

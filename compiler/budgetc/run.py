@@ -18,16 +18,22 @@ from budgetc.model import Model
 from budgetc.verification.verifier import Run
 
 
-def start(built: Built, job: Job, runner: Runner) -> Harness | None:
-    """The harness with a library, to be entered; None where such programs cannot be run here."""
+def start(
+    built: Built, job: Job, runner: Runner, interface: Interface | None = None
+) -> Harness | None:
+    """The harness with a library, to be entered; None where such programs cannot be run here.
+
+    It calls the first entry point, or the one whose interface is given.
+    """
+    interface = interface or built.interface
     if job.capability.native and job.library == "shared":
-        return start_native(built.library, built.interface, job.capability, runner)
+        return start_native(built.library, interface, job.capability, runner)
     archive = built.library
     if job.library == "shared":  # an emulator runs programs without dependencies only
         if runner.command(Path("program")) is None:
             return None
         archive = _archive(built, job)
-    return start_archive(archive, built.interface, job.capability, runner)
+    return start_archive(archive, interface, job.capability, runner)
 
 
 def start_native(
@@ -75,7 +81,7 @@ def _archive(built: Built, job: Job) -> Path:
         job.capability,
         "static",
         out,
-        api=(built.interface.symbol,),
+        api=tuple(entry.symbol for entry in built.interface.entries),
         cache=cache_folder() / "zig",
     )
     return out

@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def survey(
         except ModelError as error:
             findings.append(_finding(error, None, names))
             continue
-        compiler = ForeignCompiler(graph, sheet)
+        compiler = ForeignCompiler(graph, sheet, count(1))
         kernels = Counter()
         for op in graph.operations:
             if op.kind != "foreign":

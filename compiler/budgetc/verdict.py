@@ -1,5 +1,6 @@
 """The verdict on every budget: what was allowed, what was measured, and whether it holds."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from budgetc.measure.size import Size
 Status = Literal["PASS", "FAIL", "UNDECIDED", "WARN"]
 BudgetName = Literal["size", "memory", "latency", "quality"]
 
+_GRAVITY: dict[Status, int] = {"PASS": 0, "WARN": 1, "UNDECIDED": 2, "FAIL": 3}
 _ROUNDING = 1e-9  # 5 of 1000 is not more than 0.5 pp
 
 
@@ -39,6 +41,8 @@ class Measurement:
         executed: whether the binary ran at all.
         emulated: whether it ran on an emulator, whose times are not the target's.
         reason: why it was not executed, such as "qemu-aarch64 is not installed".
+        entry: the name of the entry point, nothing for the first.
+        further: memory and latency of the other entry points, each a measurement of its own.
     """
 
     size: Size
@@ -48,6 +52,8 @@ class Measurement:
     executed: bool = True
     emulated: bool = False
     reason: str = ""
+    entry: str = ""
+    further: tuple["Measurement", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,20 @@ class Verdict:
 
 
 def judge(budgets: Budgets, measurement: Measurement) -> tuple[Verdict, ...]:
-    """The verdict on every budget that is set, in the order size, memory, latency, quality."""
+    """The verdict on every budget that is set, in the order size, memory, latency, quality.
+
+    Where a library has several entry points, memory and latency are those of the worst.
+    """
     verdicts = []
+    entries = (measurement, *measurement.further)
     if budgets.size:
         verdicts.append(_size(budgets.size, measurement))
     if budgets.memory:
-        verdicts.append(_memory(budgets.memory, measurement))
+        memory = budgets.memory
+        verdicts.append(_worst(entries, [_memory(memory, each) for each in entries]))
     if budgets.latency:
-        verdicts.append(_latency(budgets.latency, measurement))
+        latency = budgets.latency
+        verdicts.append(_worst(entries, [_latency(latency, each) for each in entries]))
     if budgets.quality:
         verdicts.append(_quality(budgets.quality, measurement))
     return tuple(verdicts)
@@ -113,6 +125,17 @@ def check_quality_budget(budget: QualityBudget, metric: Metric) -> None:
             "bounds nothing",
             'bound what it may rise against the float model, such as "drop: 0.5 pp" for 0.005.',
         )
+
+
+def _worst(entries: Sequence[Measurement], verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict that counts; its text says which entry point it is of, and what the others are."""
+    worst = max(verdicts, key=lambda v: (_GRAVITY[v.status], v.excess))
+    if len(verdicts) == 1:
+        return worst
+    texts = [
+        f"{e.entry or 'first shape'}: {v.text}" for e, v in zip(entries, verdicts, strict=True)
+    ]
+    return replace(worst, text="; ".join(texts))
 
 
 def _size(budget: SizeBudget, measurement: Measurement) -> Verdict:

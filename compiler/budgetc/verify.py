@@ -10,6 +10,7 @@ from budgetc_specs.errors import EnvironmentError_, ModelError, quoted
 from budgetc.artefact import read_artefact
 from budgetc.assess import stacked, synthetic
 from budgetc.data import load_data
+from budgetc.entries import entry_names, model_file
 from budgetc.load import Interface, Port
 from budgetc.lower.lowered import Port as Lowered
 from budgetc.measure.harness import Harness
@@ -45,7 +46,8 @@ def verify(
         artefact: the folder of one target that `budgetc compile` wrote.
         model: the ONNX model to hold it against; by default the optimised one in the folder, which it was made of. The
             model before passes that change numbers, such as quantisation, is another function and will differ.
-        data: an archive of real inputs as specs name them; without one, normal random numbers take their place.
+        data: an archive of real inputs as specs name them, for the first of the shapes; without one, and for the other
+            shapes, normal random numbers take their place.
         seconds: time for adversarial inputs.
         say: told what is being compared.
 
@@ -59,14 +61,20 @@ def verify(
         BinaryError: it crashed or hung.
     """
     found = _open(Path(artefact))
-    shapes = {p.name: p.shape for p in found.interface.inputs}
-    path = Path(model) if model is not None else found.folder / "optimised.onnx"
-    held_against = load_model(path, shapes)
-    _check_ports(held_against, found.interface, path)
-    samples = load_data(Path(data), held_against) if data is not None else None
-    real = stacked(samples) if samples else synthetic(held_against.inputs)
-    with _start(found) as harness:
-        return Verifier(held_against, harness.run).verify(real, seconds=seconds, say=say)
+    entries = found.interface.entries
+    names = entry_names(entries)
+    reports = []
+    for name, interface in zip(names, entries, strict=True):
+        shapes = {p.name: p.shape for p in interface.inputs}
+        path = Path(model) if model is not None else found.folder / model_file(name)
+        held_against = load_model(path, shapes)
+        _check_ports(held_against, interface, path)
+        samples = load_data(Path(data), held_against) if data is not None and not name else None
+        real = stacked(samples) if samples else synthetic(held_against.inputs)
+        with _start(found, interface) as harness:
+            verifier = Verifier(held_against, harness.run)
+            reports.append(verifier.verify(real, seconds=seconds, say=say))
+    return reports[0].joined(list(zip(names[1:], reports[1:], strict=True)))
 
 
 def _open(folder: Path) -> _Artefact:
@@ -93,8 +101,8 @@ def _signature(ports: Iterable[Port | Lowered]) -> list[tuple[str, str, tuple[in
     return [(p.name, p.dtype, p.shape) for p in ports]
 
 
-def _start(artefact: _Artefact) -> Harness:
-    capability, interface = artefact.capability, artefact.interface
+def _start(artefact: _Artefact, interface: Interface) -> Harness:
+    capability = artefact.capability
     runner = find_target(capability.target).runner(capability)
     library = artefact.folder / interface.library
     if library.suffix == ".a":

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 from budgetc_specs.capability import Capability
+
+T = TypeVar("T")
 
 Sample = Mapping[str, npt.NDArray[np.generic]]
 """One inference's inputs by name, batch dimension included."""
@@ -35,10 +37,21 @@ class Evidence:
 
     `calibration()` starts a fresh stream each time it is called; a pass may go over it more than once but must not
     hold all of it. It is empty for a pass that did not ask for it.
+
+    A model that is compiled for several shapes goes through a pass once for each. `results` keeps what the pass
+    measured for the first, so that all of them get the same numbers, and their weights stay equal.
     """
 
     capability: Capability
     calibration: Callable[[], Iterable[Sample]] = field(default=lambda: ())
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def measured(self, what: str, measure: Callable[[], T]) -> T:
+        """What `measure` says, asked once for all shapes of the model."""
+        if what not in self.results:
+            self.results[what] = measure()
+        found: T = self.results[what]
+        return found
 
 
 @dataclass(frozen=True)

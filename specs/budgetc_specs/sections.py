@@ -1,8 +1,8 @@
 """The sections of a spec: inputs, data, quality, targets, search and output."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.config import JsonDict
 
 from budgetc_specs.budgets import Budgets
@@ -15,7 +15,7 @@ from budgetc_specs.section import Section
 
 def _one_shape(value: Any) -> Any:
     if isinstance(value, list | tuple) and any(isinstance(each, list | tuple) for each in value):
-        raise Refusal("several shapes of one input are not supported yet", "give one shape.")
+        raise Refusal("several shapes are given as one", 'write "shapes" for "shape".')
     return value
 
 
@@ -56,10 +56,21 @@ OutputKind = Annotated[
 class InputSpec(Section):
     """What the model leaves open about one of its inputs."""
 
-    shape: Shape = Field(description="The static shape, batch included, such as [1, 3, 224, 224]")
-    shapes: NotYet = Field(
-        default=None, description="Not supported yet: several shapes, each with its own entry point"
+    shape: Shape | None = Field(
+        default=None, description="The static shape, batch included, such as [1, 3, 224, 224]"
     )
+    shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] | None = Field(
+        default=None, description="Several such shapes; each gets an entry point of its own"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.shape is None) == (self.shapes is None):
+            raise Refusal(
+                "an input has a shape, or several",
+                'write "shape: [1, 3, 224, 224]", or "shapes: [[1, 3, 224, 224], [4, 3, 224, 224]]".',
+            )
+        return self
 
 
 class DataSpec(Section):

@@ -30,6 +30,7 @@ from budgetc_specs.sections import (
     OutputSpec,
     QualitySpec,
     SearchSpec,
+    Shape,
     TargetSpec,
 )
 
@@ -113,6 +114,37 @@ class Spec(Section):
         default=None,
         description="Not supported yet: what to optimise among the points that keep all budgets",
     )
+
+    def entries(self) -> tuple[Mapping[str, Shape], ...]:
+        """The shapes of the inputs for each entry point of the library, by the inputs' names."""
+        count = max((len(i.shapes) for i in self.inputs.values() if i.shapes), default=1)
+        return tuple(
+            {n: i.shapes[k] if i.shapes else i.shape or () for n, i in self.inputs.items()}
+            for k in range(count)
+        )
+
+    @field_validator("inputs")
+    @classmethod
+    def _shapes_go_together(cls, value: Mapping[str, InputSpec]) -> Mapping[str, InputSpec]:
+        several = {name: each.shapes for name, each in value.items() if each.shapes}
+        found: Found = []
+        for name, shapes in several.items():
+            first, expected = next((n, len(s)) for n, s in several.items())
+            if len(shapes) != expected:
+                refusal = Refusal(
+                    f"{len(shapes)} shapes here and {expected} of {quoted(first)}",
+                    "the first ones go together, the second ones, and so on; an input whose shape "
+                    'stays has one "shape".',
+                )
+                found.append(((name, "shapes"), refusal, shapes))
+        together = list(zip(*several.values(), strict=False))
+        if not found and len(set(together)) < len(together):
+            name = next(iter(several))
+            refusal = Refusal("the same shapes twice", "each entry point has shapes of its own.")
+            found.append(((name, "shapes"), refusal, several[name]))
+        if found:
+            raise refused("inputs", found)
+        return value
 
     def budgets_for(self, target: str) -> Budgets:
         """The budgets of a target: its own over the spec's.

@@ -77,14 +77,14 @@ def test_element_alignment_is_enough_for_buffers(
 def test_it_compiles_without_a_warning(
     threads: int, toy_model: Lowered, tmp_path: Path, zig_cache: Path
 ) -> None:
-    sources = write_sources(toy_model, bytes(toy_model.weight_bytes), "net", tmp_path, threads)
+    sources = write_sources([toy_model], bytes(toy_model.weight_bytes), "net", tmp_path, threads)
     for source in sources.sources:
         flags = ["-Wall", "-Wextra", "-Werror", "-std=c23", f"-DBUDGETC_THREADS={threads}"]
         Zig(zig_cache / "zig").run("cc", *flags, "-c", source.name, "-o", "x.o", cwd=tmp_path)
 
 
 def test_one_thread_leaves_no_trace_of_threads(toy_model: Lowered, tmp_path: Path) -> None:
-    sources = write_sources(toy_model, bytes(toy_model.weight_bytes), "net", tmp_path, threads=1)
+    sources = write_sources([toy_model], bytes(toy_model.weight_bytes), "net", tmp_path, threads=1)
     assert [source.name for source in sources.sources] == ["driver.c"]
     assert "pool" not in sources.sources[0].read_text()
     assert not (tmp_path / "pool.c").exists()
@@ -93,22 +93,22 @@ def test_one_thread_leaves_no_trace_of_threads(toy_model: Lowered, tmp_path: Pat
 def test_calls_too_small_to_share_stay_on_the_caller(toy_model: Lowered) -> None:
     small = tuple(replace(call, macs=PARALLEL_MACS - 1) for call in toy_model.calls)
     large = tuple(replace(call, macs=PARALLEL_MACS) for call in toy_model.calls)
-    assert "pool" not in render_driver(replace(toy_model, calls=small), "net", threads=4)
-    shared = render_driver(replace(toy_model, calls=large), "net", threads=4)
+    assert "pool" not in render_driver([replace(toy_model, calls=small)], "net", threads=4)
+    shared = render_driver([replace(toy_model, calls=large)], "net", threads=4)
     assert shared.count("pool_for(") == sum(call.tasks > 1 for call in toy_model.calls)
 
 
 def test_fills_of_one_width_and_value_share_a_function(toy_model: Lowered) -> None:
     fills = (Fill(0, 4, 16, 32, 7), Fill(256, 3, 16, 64, 7), Fill(512, 2, 8, 16, 7))
     call = replace(toy_model.calls[0], fills=fills)
-    text = render_driver(replace(toy_model, calls=(call,)), "net")
+    text = render_driver([replace(toy_model, calls=(call,))], "net")
     assert text.count("static void fill_") == 2
 
 
 def test_rows_of_many_bytes_are_filled_without_a_library(toy_model: Lowered) -> None:
     fills = (Fill(0, 2, FEW_STORES + 1, 200, 7), Fill(0, 1, 400, 400, 9), Fill(0, 1, 16, 16, 7))
     call = replace(toy_model.calls[0], fills=fills)
-    text = render_driver(replace(toy_model, calls=(call,), arena_bytes=1024), "net")
+    text = render_driver([replace(toy_model, calls=(call,), arena_bytes=1024)], "net")
     assert "fill(arena + 0, 2, 200, 129, 7);" in text
     assert "fill(arena + 0, 1, 400, 400, 9);" in text
     assert text.count("memset") == 1, "what is narrow is stored in place"
@@ -116,7 +116,7 @@ def test_rows_of_many_bytes_are_filled_without_a_library(toy_model: Lowered) -> 
 
 def test_labels_cannot_break_out_of_their_comment(toy_model: Lowered) -> None:
     call = replace(toy_model.calls[0], label="evil */ } int x; /*")
-    text = render_driver(replace(toy_model, calls=(call,)), "net")
+    text = render_driver([replace(toy_model, calls=(call,))], "net")
     assert "*/ }" not in text
 
 
@@ -173,9 +173,9 @@ BAD = {
 def test_a_lowering_that_contradicts_itself_is_our_fault(what: str, toy_model: Lowered) -> None:
     model = replace(toy_model, calls=(*toy_model.calls, BAD[what]))
     with pytest.raises(InternalError, match=f"BUG: call 'x'.*{what}"):
-        render_driver(model, "net")
+        render_driver([model], "net")
 
 
 def test_weights_of_another_size_are_our_fault(toy_model: Lowered, tmp_path: Path) -> None:
     with pytest.raises(InternalError, match="3 bytes of weights"):
-        write_sources(toy_model, b"abc", "net", tmp_path)
+        write_sources([toy_model], b"abc", "net", tmp_path)

@@ -35,7 +35,7 @@ def awkward(toy_model: Lowered) -> Lowered:
 def test_it_compiles_without_a_warning(
     language: str, standard: str, toy_model: Lowered, tmp_path: Path, zig_cache: Path
 ) -> None:
-    (tmp_path / "my-net.h").write_text(render_header(awkward(toy_model), "my-net", threads=4))
+    (tmp_path / "my-net.h").write_text(render_header([awkward(toy_model)], "my-net", threads=4))
     (tmp_path / "use.c").write_text(
         '#include "my-net.h"\n#include "my-net.h"\n'
         "int use(void *w) { my_net_inputs i = {}; my_net_outputs o = {}; i.class_ = 0; i.a_2_2 = 0;\n"
@@ -53,7 +53,7 @@ def test_the_constants_are_those_of_the_model(
     toy_model: Lowered, tmp_path: Path, zig_cache: Path
 ) -> None:
     model = replace(toy_model, inputs=(Port("image", "uint8", (1, 28, 3)),), arena_bytes=1001)
-    (tmp_path / "net.h").write_text(render_header(model, "net"))
+    (tmp_path / "net.h").write_text(render_header([model], "net"))
     (tmp_path / "use.c").write_text(
         '#include "net.h"\n'
         "static const int dims[] = NET_INPUT_IMAGE_DIMS;\n"
@@ -75,9 +75,9 @@ def test_a_workspace_is_never_empty_and_always_whole(toy_model: Lowered) -> None
 
 
 def test_the_interface_is_what_the_header_declares(toy_model: Lowered) -> None:
-    found = interface(toy_model, "my-net", "libmy-net.so")
+    found = interface([toy_model], "my-net", "libmy-net.so")
     assert found.symbol == "my_net_run"
-    assert f"int {found.symbol}(" in render_header(toy_model, "my-net")
+    assert f"int {found.symbol}(" in render_header([toy_model], "my-net")
     assert found.workspace_bytes == workspace_bytes(toy_model)
     assert found.from_json(found.to_json()) == found
 
@@ -106,14 +106,27 @@ def test_no_text_ends_a_comment(text: str) -> None:
 
 def test_an_element_type_without_a_c_type_is_our_fault(toy_model: Lowered) -> None:
     with pytest.raises(InternalError, match=r"BUG: port 'x' has element type 'complex64'"):
-        render_header(replace(toy_model, inputs=(Port("x", "complex64", (1,)),)), "net")
+        render_header([replace(toy_model, inputs=(Port("x", "complex64", (1,)),))], "net")
 
 
 def test_a_model_without_outputs_is_our_fault(toy_model: Lowered) -> None:
     with pytest.raises(InternalError, match="no input or no output"):
-        render_header(replace(toy_model, outputs=()), "net")
+        render_header([replace(toy_model, outputs=())], "net")
 
 
 def test_threads_are_promised_only_where_there_are_any(toy_model: Lowered) -> None:
-    assert "may use 4 threads" in render_header(toy_model, "net", threads=4)
-    assert "may use" not in render_header(toy_model, "net", threads=1)
+    assert "may use 4 threads" in render_header([toy_model], "net", threads=4)
+    assert "may use" not in render_header([toy_model], "net", threads=1)
+
+
+def test_further_shapes_have_names_of_their_own(toy_model: Lowered) -> None:
+    ports = [Port("image", "float32", (4, 60))], [Port("logits", "float32", (4, 60))]
+    four = replace(toy_model, inputs=tuple(ports[0]), outputs=tuple(ports[1]), arena_bytes=4 * 1024)
+    text = render_header([toy_model, four], "net")
+    assert "#define NET_INPUT_IMAGE_DIMS { 1, 60 }" in text
+    assert "#define NET_4X60_INPUT_IMAGE_DIMS { 4, 60 }" in text
+    assert "#define NET_LARGEST_WORKSPACE_BYTES 4096" in text
+    assert text.count("} net_inputs;") == 1
+    found = interface([toy_model, four], "net", "libnet.so")
+    assert [e.symbol for e in found.entries] == ["net_run", "net_4x60_run"]
+    assert found.from_json(found.to_json()) == found

@@ -112,7 +112,7 @@ def test_new_weights_make_a_new_library(
     toy = build_toy("weighed")
     for value in (1, 2):
         weights = bytes([value]) * toy_model.weight_bytes
-        sources = write_sources(toy_model, weights, "weighed", tmp_path)
+        sources = write_sources([toy_model], weights, "weighed", tmp_path)
         out = tmp_path / "libweighed.so"
         link_library(
             sources.sources,
@@ -137,7 +137,7 @@ def link_with(
     compile_source(tmp_path / "k.c", tmp_path / "k.o", sheet(), Zig(zig_cache / "zig"))
     call = Call("kernel", (Pointer("input"), Pointer("output")), "kernel")
     model = replace(toy_model, calls=(call,))
-    sources = write_sources(model, bytes(toy_model.weight_bytes), "net", tmp_path)
+    sources = write_sources([model], bytes(toy_model.weight_bytes), "net", tmp_path)
     out = tmp_path / "libnet.so"
     link_library(
         sources.sources,

@@ -174,3 +174,12 @@ def test_a_minimum_of_what_should_be_small():
         "budgets.quality.min: less is better of the metric mse, so a least value bounds nothing\n"
         '  bound what it may rise against the float model, such as "drop: 0.5 pp" for 0.005.'
     )
+
+
+def test_the_worst_entry_point_counts():
+    larger = replace(MEASURED, memory=Memory(80 * KIB, 64, 1 * KIB, 90 * KIB), entry="4x28")
+    found = verdict({"memory": "64 KiB"}, replace(MEASURED, further=(larger,)))
+    assert found.status == "FAIL"
+    assert found.measured == larger.memory.total
+    assert found.text.startswith("first shape: memory: ")
+    assert "; 4x28: memory: " in found.text

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -198,3 +199,28 @@ def test_the_spec_does_not_need_the_yaml_reader() -> None:
         "import sys, budgetc_specs.spec; sys.exit(any(m.startswith('ruamel') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def entries_of(inputs: object) -> tuple[Mapping[str, tuple[int, ...]], ...]:
+    return Spec.model_validate({"model": "m.onnx", "inputs": inputs}).entries()
+
+
+def test_the_shapes_of_an_entry_go_together() -> None:
+    inputs = {"x": {"shapes": [[1, 2], [3, 2]]}, "y": {"shape": [5]}, "z": {"shapes": [[1], [3]]}}
+    assert entries_of(inputs) == (
+        {"x": (1, 2), "y": (5,), "z": (1,)},
+        {"x": (3, 2), "y": (5,), "z": (3,)},
+    )
+    assert entries_of({}) == ({},)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        ({"x": {"shapes": [[1], [2]]}, "y": {"shapes": [[1]]}}, "1 shapes here and 2 of"),
+        ({"x": {"shapes": [[1], [1]]}}, "the same shapes twice"),
+    ],
+)
+def test_shapes_that_do_not_go_together(inputs: object, text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        entries_of(inputs)

@@ -26,6 +26,10 @@ def bench(
     runs: Annotated[
         int, typer.Option("--runs", metavar="N", min=1, max=1_000_000, help="Timed inferences.")
     ] = 1000,
+    entry: Annotated[
+        str,
+        typer.Option("--entry", metavar="SHAPES", help="Another entry point, such as 4x1x28x28."),
+    ] = "",
     as_json: Json = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print the arena's bounds and its map.")
@@ -38,7 +42,7 @@ def bench(
     with signals_later():
         from budgetc.bench import bench as measure
 
-    found = measure(folder, runs)
+    found = measure(folder, runs, entry)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:

@@ -29,7 +29,7 @@ def check(spec: SpecFile, overrides: Overrides = None) -> int:
         from budgetc.survey import check_operators
 
     model, calibration, evaluation, metric = load_inputs(loaded)
-    kernels = check_operators(model, _recipe(loaded), _sheets(loaded))
+    kernels, *_ = [check_operators(m, _recipe(loaded), _sheets(loaded)) for m in model.entries]
     out = open_terminal().out
     grid = Table.grid(padding=(0, 2))
     for name, text in _facts(loaded, model, calibration, evaluation, metric.name, kernels):
@@ -50,8 +50,9 @@ def _facts(
     from budgetc_specs.units import format_bytes
 
     facts = [("model", f"{spec.model.name}, opset {model.opset}")]
-    facts += [("input", _port(p)) for p in model.inputs]
-    facts += [("output", _port(p)) for p in model.outputs]
+    for each in model.entries:
+        facts += [("input", _port(p)) for p in each.inputs]
+        facts += [("output", _port(p)) for p in each.outputs]
     facts.append(("parameters", f"{model.parameter_count:,} in {format_bytes(model.weight_bytes)}"))
     if model.quantized:
         facts.append(("quantized", "already: its codes are kept"))

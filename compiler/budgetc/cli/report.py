@@ -122,14 +122,14 @@ def _comparison(result: TargetResult, trial: Trial) -> Table:
     table = _table("", ">budgetc", *(f">{_peer(name)}" for name in sizes))
     own_size = format_bytes(measurement.size.deployed) if measurement else _NONE
     table.add_row("size", own_size, *(f"{format_bytes(b)} model" for b in sizes.values()))
-    if measurement and measurement.latency:
-        latency = measurement.latency
-        own = latency.ours.statistic(latency.statistic)
-        row = [format_seconds(own)]
-        for name in sizes:
-            theirs = latency.peers[name].statistic(latency.statistic)
-            row.append(f"{format_seconds(theirs)} ({theirs / own:.2f}x)")
-        table.add_row(f"latency {latency.statistic}", *row)
+    for each in (measurement, *measurement.further) if measurement else ():
+        if latency := each.latency:
+            own = latency.ours.statistic(latency.statistic)
+            row = [format_seconds(own)]
+            for name in sizes:
+                theirs = latency.peers[name].statistic(latency.statistic)
+                row.append(f"{format_seconds(theirs)} ({theirs / own:.2f}x)")
+            table.add_row(f"latency {latency.statistic} {each.entry}".strip(), *row)
     if measurement and measurement.quality:
         quality = measurement.quality
         others = [f"{quality.reference:.4g}" if n == "onnxruntime" else _NONE for n in sizes]

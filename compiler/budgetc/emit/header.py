@@ -1,12 +1,13 @@
 """The typed C header of an artefact: the only thing a user of the library has to read."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from budgetc_specs.errors import InternalError
 
 from budgetc.element_types import ARITHMETIC_TYPES, C_TYPES, numpy_type
+from budgetc.entries import entry_names
 from budgetc.load import Interface
 from budgetc.load import Port as LoadedPort
 from budgetc.lower.lowered import Lowered, Port
@@ -81,6 +82,12 @@ def workspace_bytes(lowered: Lowered) -> int:
     return max(unit, (lowered.arena_bytes + unit - 1) // unit * unit)
 
 
+def symbols(entries: Sequence[Lowered], name: str) -> tuple[str, ...]:
+    """The function of each entry point: `<name>_run`, and `<name>_4x28x28_run`."""
+    word = identifier(name)
+    return tuple(f"{word}_{e}_run" if e else f"{word}_run" for e in entry_names(entries))
+
+
 def comment(text: str) -> str:
     """`text` made safe for a C comment: printable ASCII that cannot end or continue it."""
     plain = re.sub(r"[^ -~]", "?", text).replace("\\", "?")
@@ -101,11 +108,11 @@ def _port_lines(kind: str, prefix: str, member: Member) -> list[str]:
     return lines
 
 
-def render_header(lowered: Lowered, name: str, threads: int = 1) -> str:
+def render_header(entries: Sequence[Lowered], name: str, threads: int = 1) -> str:
     """The text of `<name>.h`: plain C99 that is also C++.
 
     Args:
-        lowered: the model's interface and arena size.
+        entries: the model's interface and arena size, once for each shape.
         name: the artefact's name; `identifier(name)` prefixes everything the header declares.
         threads: threads that one inference may use; it only changes what the comment promises.
 
@@ -114,7 +121,8 @@ def render_header(lowered: Lowered, name: str, threads: int = 1) -> str:
     """
     word = identifier(name)
     prefix = word.upper()
-    inputs, outputs = members(lowered.inputs), members(lowered.outputs)
+    first, *further = entries
+    inputs, outputs = members(first.inputs), members(first.outputs)
     if not inputs or not outputs:
         raise InternalError("BUG: a lowered model has no input or no output")
     lines = [
@@ -129,13 +137,18 @@ def render_header(lowered: Lowered, name: str, threads: int = 1) -> str:
         "#endif",
         "",
         "/* The workspace holds everything that one inference writes besides its outputs. */",
-        f"#define {prefix}_WORKSPACE_BYTES {workspace_bytes(lowered)}",
-        f"#define {prefix}_WORKSPACE_ALIGNMENT {lowered.alignment}",
-        "",
+        *_entry_lines(first, prefix),
     ]
-    for kind, group in (("input", inputs), ("output", outputs)):
-        for member in group:
-            lines += [*_port_lines(kind, prefix, member), ""]
+    names = entry_names(entries)[1:]
+    for entry, suffix in zip(further, names, strict=True):
+        lines += [f"/* The same for {word}_{suffix}_run. */"]
+        lines += _entry_lines(entry, f"{prefix}_{suffix.upper()}")
+    if further:
+        lines += [
+            "/* A workspace of this size serves every function. */",
+            f"#define {prefix}_LARGEST_WORKSPACE_BYTES {max(map(workspace_bytes, entries))}",
+            "",
+        ]
     lines.append("typedef struct {")
     lines += [f"    const {m.c_type} *{m.identifier};" for m in inputs]
     lines += [f"}} {word}_inputs;", "", "typedef struct {"]
@@ -161,8 +174,11 @@ def render_header(lowered: Lowered, name: str, threads: int = 1) -> str:
         " * workspace held before does not matter, and nothing is kept in it between calls. Any",
         f" * number of threads may call {word}_run at once, each with a workspace of its own.",
         f"{parallel} */",
-        f"int {word}_run(const {word}_inputs *inputs, const {word}_outputs *outputs,",
-        "    void *workspace);",
+        *(
+            f"int {symbol}(const {word}_inputs *inputs, const {word}_outputs *outputs,\n"
+            "    void *workspace);"
+            for symbol in symbols(entries, name)
+        ),
         "",
         "#ifdef __cplusplus",
         "}",
@@ -174,18 +190,35 @@ def render_header(lowered: Lowered, name: str, threads: int = 1) -> str:
     return "\n".join(lines)
 
 
-def interface(lowered: Lowered, name: str, library: str) -> Interface:
-    """What a caller has to know about the library, as the manifest records it."""
+def _entry_lines(lowered: Lowered, prefix: str) -> list[str]:
+    """What a caller of one entry point has to know."""
+    lines = [
+        f"#define {prefix}_WORKSPACE_BYTES {workspace_bytes(lowered)}",
+        f"#define {prefix}_WORKSPACE_ALIGNMENT {lowered.alignment}",
+        "",
+    ]
+    for kind, group in (("input", lowered.inputs), ("output", lowered.outputs)):
+        for member in members(group):
+            lines += [*_port_lines(kind, prefix, member), ""]
+    return lines
+
+
+def interface(entries: Sequence[Lowered], name: str, library: str) -> Interface:
+    """What a caller has to know about the library, as the manifest records it: the first entry point and the others."""
 
     def ports(group: Iterable[Port]) -> tuple[LoadedPort, ...]:
         return tuple(LoadedPort(port.name, port.dtype, port.shape) for port in group)
 
-    return Interface(
-        name=name,
-        library=library,
-        symbol=f"{identifier(name)}_run",
-        inputs=ports(lowered.inputs),
-        outputs=ports(lowered.outputs),
-        workspace_bytes=workspace_bytes(lowered),
-        alignment=lowered.alignment,
+    first, *further = (
+        Interface(
+            name=name,
+            library=library,
+            symbol=symbol,
+            inputs=ports(lowered.inputs),
+            outputs=ports(lowered.outputs),
+            workspace_bytes=workspace_bytes(lowered),
+            alignment=lowered.alignment,
+        )
+        for lowered, symbol in zip(entries, symbols(entries, name), strict=True)
     )
+    return replace(first, further=tuple(further))

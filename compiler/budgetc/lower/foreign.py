@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,8 +45,9 @@ class ForeignCall:
 class ForeignCompiler:
     """Compiles one ONNX node at a time. Imports tvm."""
 
-    def __init__(self, graph: Graph, capability: Capability) -> None:
-        self._graph, self._capability, self._count = graph, capability, 0
+    def __init__(self, graph: Graph, capability: Capability, numbers: Iterator[int]) -> None:
+        """`numbers` tell the kernels of one library apart."""
+        self._graph, self._capability, self._numbers = graph, capability, numbers
 
     def compile(self, op: Operation) -> Sequence[ForeignCall]:
         """The calls that compute a node, in order.
@@ -54,8 +55,7 @@ class ForeignCompiler:
         Raises:
             ModelError: neither takes it.
         """
-        self._count += 1
-        name = f"foreign_{self._count}"
+        name = f"foreign_{next(self._numbers)}"
         first, second = self._by_generated_code, self._by_tvm
         if op.attributes["proto"].op_type in _FASTER_BY_TVM:
             first, second = second, first

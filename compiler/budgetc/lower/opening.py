@@ -1,6 +1,7 @@
 """One kernel for steps that differ in sizes only, where their family can write code for any size."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,20 +13,23 @@ from budgetc.lower.sharing import add_table
 from budgetc.lower.steps import Step, Steps
 
 
-def open_sizes(steps: Steps, capability: Capability) -> None:
+def open_sizes(programs: Sequence[Steps], capability: Capability) -> None:
     """Let steps whose tasks are equal but for sizes, at one point, run the same code. Rewrites the steps in place.
+
+    They may be of several programs that go into one library.
 
     Code for the very sizes is a little faster, so a kernel that none would share is left as it is.
     """
-    forms: dict[tuple[Task, Point], list[tuple[int, Opened]]] = defaultdict(list)
-    for position, step in enumerate(steps.steps):
-        if step.task and step.point is not None and isinstance(step.family, Opening):
-            opened = step.family.opened(step.task, capability, step.point)
-            if opened:
-                forms[opened.task, step.point].append((position, opened))
+    forms: dict[tuple[Task, Point], list[tuple[Steps, int, Opened]]] = defaultdict(list)
+    for steps in programs:
+        for position, step in enumerate(steps.steps):
+            if step.task and step.point is not None and isinstance(step.family, Opening):
+                opened = step.family.opened(step.task, capability, step.point)
+                if opened:
+                    forms[opened.task, step.point].append((steps, position, opened))
     for members in forms.values():
-        if len({steps.steps[position].task for position, _ in members}) > 1:
-            for position, opened in members:
+        if len({steps.steps[position].task for steps, position, _ in members}) > 1:
+            for steps, position, opened in members:
                 steps.steps[position] = _general(steps, steps.steps[position], opened)
 
 

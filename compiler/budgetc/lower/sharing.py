@@ -20,14 +20,15 @@ _TABLED = ("float32", "int32")
 """Types of literals that fit a slot of the table."""
 
 
-def share_kernels(steps: Steps) -> None:
-    """Rewrite the steps in place."""
-    forms: dict[Task, list[tuple[int, Task]]] = defaultdict(list)
-    for position, step in enumerate(steps.steps):
-        if step.task:
-            forms[form_of(step.task)].append((position, step.task))
+def share_kernels(programs: Sequence[Steps]) -> None:
+    """Rewrite the steps of one library's programs in place."""
+    forms: dict[Task, list[tuple[Steps, int, Task]]] = defaultdict(list)
+    for steps in programs:
+        for position, step in enumerate(steps.steps):
+            if step.task:
+                forms[form_of(step.task)].append((steps, position, step.task))
     for members in forms.values():
-        rows = [_literals(task.expression) for _, task in members]
+        rows = [_literals(task.expression) for *_, task in members]
         columns = list(zip(*rows, strict=True))
         # Literals that are equal in every step, such as a scale that is read twice, share a slot.
         slots = list(dict.fromkeys(column for column in columns if len(set(column)) > 1))
@@ -38,7 +39,7 @@ def share_kernels(steps: Steps) -> None:
             for i, column in enumerate(columns)
             if column in slots
         }
-        for member, (position, task) in enumerate(members):
+        for member, (steps, position, task) in enumerate(members):
             step = steps.steps[position]
             expression = _replaced(task.expression, numbers.get)
             table = _table(steps, [slot[member] for slot in slots])

@@ -20,6 +20,7 @@ from budgetc_targets.contract import Runner
 
 from budgetc.assess import Assessment, Reference, assess
 from budgetc.build import Built, Job, Optimised, Say, build, run_passes
+from budgetc.entries import entry_names
 from budgetc.explain import explain
 from budgetc.progress import Event, Observer
 from budgetc.result import BUDGET_MISSED, Outcome, Trial
@@ -145,9 +146,13 @@ class Seeker:
         verdicts = judge(self._budgets, found.measurement)
         outcome: Outcome = "feasible" if all(v.holds for v in verdicts) else "infeasible"
         reason = ""
-        if found.agreement and not found.agreement.agrees:
-            outcome = "wrong numbers"
-            reason = explain(built, self._job, found.agreement, self._runner, say, compact=compact)
+        for model, each in zip(optimised.model.entries, (found, *found.further), strict=True):
+            if each.agreement and not each.agreement.agrees:
+                outcome = "wrong numbers"
+                reason = explain(
+                    model, built, self._job, each.agreement, self._runner, say, compact=compact
+                )
+                break
         return self._trial(optimised, outcome, reason, built, found, verdicts), built
 
     def _trial(
@@ -161,6 +166,7 @@ class Seeker:
     ) -> Trial:
         parts = {}
         if built:
+            names = entry_names(built.entries)[1:]
             parts = {
                 "arena": built.lowered.arena_bytes,
                 "arena_lower_bound": built.lowered.arena_lower_bound,
@@ -169,6 +175,10 @@ class Seeker:
                 "kernels": len({c.kernel for c in built.lowered.calls}),
                 "calls": len(built.lowered.calls),
                 "macs": sum(c.macs for c in built.lowered.calls),
+                "entries": {
+                    name: {"arena": lowered.arena_bytes, "calls": len(lowered.calls)}
+                    for name, lowered in zip(names, built.entries[1:], strict=True)
+                },
                 "seconds": dict(built.seconds),
             }
         return Trial(
@@ -179,7 +189,7 @@ class Seeker:
             ledger=optimised.ledger,
             measurement=found.measurement if found else None,
             verdicts=verdicts,
-            agreement=found.agreement if found else None,
+            agreement=found.report if found else None,
             parts=parts,
             schedules=built.schedules if built else (),
         )

@@ -1,7 +1,7 @@
 """What verification came to: every kind of inputs, the references, and what was not compared and why."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from budgetc.verification.agreement import Agreement
@@ -58,6 +58,17 @@ class Report:
     def excepted(self) -> int:
         """Values beyond the bound that the noise of rounding explains."""
         return sum(o.excepted for c in self.cases for o in c.agreement.outputs)
+
+    def joined(self, others: Sequence[tuple[str, "Report"]]) -> "Report":
+        """One report of several entry points: the kinds of inputs of the others begin with a name."""
+        cases, skipped = list(self.cases), list(self.skipped)
+        for name, other in others:
+            cases += [replace(case, name=f"{name}: {case.name}") for case in other.cases]
+            skipped += [replace(each, name=f"{name}: {each.name}") for each in other.skipped]
+        confirmed = self.against_reference + sum(other.against_reference for _, other in others)
+        return replace(
+            self, cases=tuple(cases), skipped=tuple(skipped), against_reference=confirmed
+        )
 
     def __str__(self) -> str:
         lines = [

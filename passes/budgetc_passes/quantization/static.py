@@ -105,7 +105,15 @@ class Quantize:
             )
             return PassResult(model, modified=False, notes=(*placement.refused, nothing))
         wanted = statistics(placement, self._statistic())
-        observed = collect(ready, wanted, evidence.calibration())
+        observed = evidence.measured(
+            "ranges", lambda: collect(ready, wanted, evidence.calibration())
+        )
+        missing = [name for name in wanted if name not in observed]
+        if missing:
+            raise PassError(
+                f"quantize: {missing[0]!r} is computed for one shape of the inputs and not for "
+                "another, so that both cannot have the same numbers"
+            )
         form = WeightForm(
             bits=self.weight_bits or evidence.capability.weight_bits,
             per_channel=self.per == "channel",

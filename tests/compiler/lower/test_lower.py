@@ -15,7 +15,7 @@ ITEM = {"float32": 4, "uint8": 1}
 def lower_text(make_model, host):
     def run(text, **weights):
         model = parse_model(make_model(text, **weights).SerializeToString(), "test.onnx")
-        return lower(model.data, find_target("host"), host)
+        return lower([model.data], find_target("host"), host)
 
     return run
 
@@ -111,7 +111,7 @@ def test_a_chooser_decides_every_kernels_point(make_model, host, network):
         asked.append((family.kind, set(constants)))
         return default_point(host)(family, task, constants)
 
-    lower(model.data, find_target("host"), host, choose)
+    lower([model.data], find_target("host"), host, choose)
     assert ("convolution", {"weight", "bias"}) in asked
     assert len(asked) == 5
 
@@ -175,7 +175,7 @@ def test_outputs_do_not_depend_on_what_the_workspace_held(build_library, make_mo
     random = np.random.default_rng(3)
     feeds = [{"x": random.standard_normal((1, 8, 12, 12)).astype(np.float32)} for _ in range(4)]
     first = [library.run(feed)["y"] for feed in feeds]
-    for idle in library.run._idle:
+    for idle in (w for entry in library.run._by_shapes.values() for w in entry._idle):
         idle[:] = 0xFF
     for feed, before in zip(feeds, first, strict=True):
         np.testing.assert_array_equal(library.run(feed)["y"], before)

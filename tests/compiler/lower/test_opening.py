@@ -11,9 +11,9 @@ TWO = """g (float[1,16,6,6] x) => (float[1,32,6,6] y)
 
 
 def opened(steps, capability):
-    share_kernels(steps)
-    choose_points(steps, default_point(capability))
-    open_sizes(steps, capability)
+    share_kernels([steps])
+    choose_points([steps], default_point(capability), capability)
+    open_sizes([steps], capability)
     return [step for step in steps.steps if step.macs]
 
 

@@ -95,14 +95,14 @@ def test_parts_are_written_as_soon_as_they_are_there(make_model, host):
         w=w,
     )
     target = find_target("host")
-    lowered = lower(proto.SerializeToString(), target, host).lowered
+    lowered = lower([proto.SerializeToString()], target, host).lowered
     one = 8 * 32 * 32 * 4
     assert lowered.arena_lower_bound <= 4 * one + 2 * one + 4096
     assert lowered.arena_bytes <= 1.05 * lowered.arena_lower_bound
 
 
 def _checked(data, host):
-    lowered = lower(data, find_target("host"), host).lowered
+    lowered = lower([data], find_target("host"), host).lowered
     assert lowered.arena_order_bound <= lowered.arena_lower_bound <= lowered.arena_bytes
     assert lowered.arena_bytes <= 1.05 * lowered.arena_lower_bound
     assert lowered.arena_bytes == SLACK + max(

@@ -20,7 +20,7 @@ def lower_text(make_model, host):
     def run(text, threads=1, **weights):
         model = parse_model(make_model(text, **weights).SerializeToString(), "test.onnx")
         sheet = host.model_copy(update={"threads": threads})
-        return lower(model.data, find_target("host"), sheet).lowered
+        return lower([model.data], find_target("host"), sheet).lowered
 
     return run
 
@@ -65,7 +65,7 @@ def test_the_tuner_measures_kernels_with_scratch_memory(make_model, host, weight
     tuner = Tuner(target, host, 3, tmp_path)
     w = weights(32, 32, 3, 3)
     model = parse_model(make_model(ONE, w=w).SerializeToString(), "test.onnx")
-    code = lower(model.data, target, host, tuner.choose)
+    code = lower([model.data], target, host, tuner.choose)
     assert of_kind(code.lowered, "winograd")
     (report,) = [r for r in tuner.report() if r["kernel"] == Winograd.kind]
     assert len(report["times"]) > 1

@@ -19,7 +19,7 @@ def test_what_differs_goes_into_a_table_and_what_does_not_stays(walked):
         { y = LeakyRelu<alpha=0.1>(x)  z = LeakyRelu<alpha=0.2>(x)  e = Elu(x) }"""
     )
     before = tasks_of(steps)
-    share_kernels(steps)
+    share_kernels([steps])
     first, second, other = tasks_of(steps)
     assert first == second
     assert before[0] != before[1]
@@ -33,7 +33,7 @@ def test_what_differs_goes_into_a_table_and_what_does_not_stays(walked):
 def test_equal_tasks_are_left_alone(walked):
     steps = walked("g (float[4] x) => (float[4] y) { a = Exp(x)  b = Exp(a)  y = Exp(b) }")
     before = tasks_of(steps)
-    share_kernels(steps)
+    share_kernels([steps])
     assert tasks_of(steps) == before
 
 
@@ -43,7 +43,7 @@ def test_other_shapes_are_other_forms(walked):
         { y = LeakyRelu<alpha=0.1>(a)  z = LeakyRelu<alpha=0.2>(b) }"""
     )
     before = tasks_of(steps)
-    share_kernels(steps)
+    share_kernels([steps])
     assert tasks_of(steps) == before
 
 
@@ -61,7 +61,7 @@ def test_any_count_of_numbers_is_one_table(walked):
     steps = walked(f"g (float[4] x) => (float[4] v011, float[4] v111) {{ {nodes} }}")
     before = tasks_of(steps)
     assert len(before) == 2, "each chain is one map"
-    share_kernels(steps)
+    share_kernels([steps])
     first, second = tasks_of(steps)
     assert first == second
     assert first.numbers == 12
@@ -74,7 +74,7 @@ def test_numbers_that_are_equal_in_every_step_share_a_slot(walked):
         { a = LeakyRelu<alpha=0.1>(x)  y = LeakyRelu<alpha=0.1>(a)
           b = LeakyRelu<alpha=0.2>(x)  z = LeakyRelu<alpha=0.2>(b) }"""
     )
-    share_kernels(steps)
+    share_kernels([steps])
     first, second = tasks_of(steps)
     assert first == second
     assert first.numbers == 1
@@ -89,7 +89,7 @@ def test_numbers_keep_their_types(walked):
         n=np.array(3, np.uint8),
         m=np.array(9, np.uint8),
     )
-    share_kernels(steps)
+    share_kernels([steps])
     first, second = tasks_of(steps)
     assert first == second
     tables = [table_of(steps, step) for step in steps.steps]

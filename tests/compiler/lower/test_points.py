@@ -1,0 +1,42 @@
+"""Points of kernels: where a program before has laid weights out already, a later one takes them as they are."""
+
+from budgetc.lower.points import choose_points, default_point
+
+CONV = "g (float[1,16,6,6] x) => (float[1,64,6,6] y) { y = Conv(x, w) }"
+
+
+def packed(steps, capability):
+    (step,) = (s for s in steps.steps if s.macs)
+    arrays = step.family.pack(step.task, capability, step.point, step.constants)
+    return [a.tobytes() for a in arrays]
+
+
+def other_layout(capability, first):
+    """A chooser that takes, where it can, a point that lays weights out in another way."""
+
+    def choose(family, task, constants):
+        return next(
+            p
+            for p in family.space(task, capability)
+            if [a.tobytes() for a in family.pack(task, capability, p, constants)] != first
+        )
+
+    return choose
+
+
+def test_a_later_program_takes_the_layout_that_is_there(walked, weights, host):
+    w = weights(64, 16, 1, 1)
+    first, second = walked(CONV, w=w), walked(CONV.replace("[1,", "[2,"), w=w)
+    choose_points([first], default_point(host), host)
+    wanted = packed(first, host)
+    alone = walked(CONV.replace("[1,", "[2,"), w=w)
+    choose_points([alone], other_layout(host, wanted), host)
+    assert packed(alone, host) != wanted
+
+    def choose(family, task, constants):
+        for_first = task == next(s.task for s in first.steps if s.macs)
+        default = default_point(host) if for_first else other_layout(host, wanted)
+        return default(family, task, constants)
+
+    choose_points([first, second], choose, host)
+    assert packed(second, host) == packed(first, host) == wanted
