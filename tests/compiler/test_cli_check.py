@@ -92,20 +92,17 @@ def with_model(spec, text, opset=17):
 
 
 def test_operators_that_cannot_be_compiled_are_all_named(tiny):
-    text = """g (float[1,3,8,8] x, float[1,1,16,16] u) => (float[1,3,16,16] y, float[1,1,8,8] v)
-        <float[4] up = {1, 1, 2, 2}, float[4] down = {1, 1, 0.5, 0.5}> {
-        r = Relu(x)
-        y = Resize<mode="linear", antialias=1>(r, , up)
-        v = Resize<mode="linear", antialias=1>(u, , down)
+    text = """g (float[3] x, uint8[64] a, uint8[64] b) => (float[3] r, uint8[4,4,3] y, uint8[4,4,3] v) {
+        r = Relu(x)  y = ImageDecoder(a)  v = ImageDecoder(b)
     }"""
-    code, out, err = check(with_model(tiny, text, 18))
+    code, out, err = check(with_model(tiny, text, 20))
     assert (code, out) == (7, "")
     assert "other.onnx: 2 operators cannot be compiled:" in err
-    assert 'the Resize node "step1"' in err
+    assert 'the ImageDecoder node "step1"' in err
     assert "(node 2 of 3)" in err
     assert "(node 3 of 3)" in err
-    assert "its attribute 'antialias' is not supported" in err
-    assert err.count("export the model without antialias") == 1
+    assert "it needs more than 16384 bytes to work in" in err
+    assert err.count("replace the operator by simpler ones") == 1
 
 
 def test_control_flow_that_cannot_be_resolved_is_named(tiny):
