@@ -6,11 +6,12 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from budgetc.build import Job, Optimised, build, run_passes
+from budgetc.build import Built, Job, build, run_passes
 from budgetc.load import Interface
 from budgetc.model import load_model
 from budgetc.registry import find_target
@@ -24,6 +25,14 @@ _SOURCE = Path(__file__).with_name("host.c")
 _SECONDS = 900.0
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """So many seconds of tuning, going on from the records in a folder."""
+
+    seconds: float
+    records: Path
+
+
 def build_library(
     model: Path,
     recipe: str,
@@ -32,8 +41,12 @@ def build_library(
     *,
     calibration: Path | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
-) -> Optimised:
-    """Compile a model into `folder`: the library, `optimised.onnx` and `interface.json`. Nothing is measured."""
+    tuning: Tuning | None = None,
+) -> Built:
+    """Compile a model into `folder`: the library, `optimised.onnx` and `interface.json`.
+
+    Nothing is measured but what `tuning` asks for.
+    """
     loaded = load_model(model, shapes)
     target = find_target("host")
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,12 +62,14 @@ def build_library(
             name="model",
             library="shared",
         )
+        if tuning:
+            job = replace(job, tuning=tuning.seconds, records=tuning.records)
         optimised = run_passes(job, parse_recipe(recipe), work, _silent)
         built = build(job, optimised, work, _silent)
         shutil.copyfile(built.library, folder / built.library.name)
     (folder / "optimised.onnx").write_bytes(optimised.model.data)
     (folder / "interface.json").write_text(json.dumps(built.interface.to_json()))
-    return optimised
+    return built
 
 
 def time_library(

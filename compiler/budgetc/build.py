@@ -39,8 +39,10 @@ class Job:
         capability: the target's sheet.
         name: name of the artefact.
         library: shared or static.
-        trials: schedules to measure for each kernel.
-        seconds: longest that generating the code may take.
+        trials: schedules to measure for each kernel at most.
+        tuning: seconds that tuning may take; None leaves it to the trials.
+        records: folder with what was measured of kernels.
+        seconds: longest that generating the code may take, beside tuning.
     """
 
     model: Model
@@ -51,6 +53,8 @@ class Job:
     name: str
     library: Kind
     trials: int = 0
+    tuning: float | None = None
+    records: Path = field(default_factory=lambda: cache_folder() / "records")
     seconds: float = CODE_SECONDS
 
 
@@ -155,8 +159,10 @@ def _generate(
     job: Job, models: Sequence[Path], folder: Path, say: Say, *, compact: bool
 ) -> Mapping[str, Any]:
     """Generate code in a child. One that dies while it tunes is started again: records say where it got to."""
-    attempts = TUNING_ATTEMPTS if job.trials else 1
+    attempts = TUNING_ATTEMPTS if job.trials or job.tuning is not None else 1
+    begin = time.monotonic()
     for attempt in range(1, attempts + 1):
+        tuning = None if job.tuning is None else max(0.0, job.tuning + begin - time.monotonic())
         try:
             answer: Mapping[str, Any] = run_child(
                 "budgetc.produce:produce",
@@ -166,11 +172,12 @@ def _generate(
                     "kind": job.kind,
                     "capability": job.capability.model_dump(mode="json"),
                     "trials": job.trials,
-                    "records": str(cache_folder() / "records"),
+                    "tuning": tuning,
+                    "records": str(job.records),
                     "folder": str(folder),
                     "compact": compact,
                 },
-                timeout_s=job.seconds,
+                timeout_s=job.seconds + (tuning or 0.0),
                 memory_bytes=CHILD_BYTES,
                 progress=lambda message: say(message["stage"]),
             )
@@ -232,6 +239,10 @@ def build(
         header=linked.header,
         interface=linked.interface,
         schedules=tuple(answer["schedules"]),
-        seconds={"code": compiled - start, "link": time.monotonic() - compiled},
+        seconds={
+            "tuning": answer["tuning"],
+            "code": compiled - start - answer["tuning"],
+            "link": time.monotonic() - compiled,
+        },
         grown=answer["grown"],
     )

@@ -79,6 +79,7 @@ def compile(  # noqa: A001  the public name of what the tool does
                 name=spec.output.name,
                 library=spec.output.kind,
                 trials=spec.search.trials,
+                tuning=spec.search.tuning,
                 seconds=max(60.0, spec.search.time),
             )
             reference = _reference(

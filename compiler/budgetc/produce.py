@@ -10,8 +10,8 @@ from budgetc_specs.errors import ModelError
 
 from budgetc.child import report_progress
 from budgetc.lower.lower import lower, write
-from budgetc.lower.points import default_point
 from budgetc.registry import find_target
+from budgetc.tuning.tuner import Effort, Tuner
 
 
 def produce(
@@ -21,6 +21,7 @@ def produce(
     trials: int,
     records: str,
     folder: str,
+    tuning: float | None = None,
     compact: bool = False,
     further: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -30,15 +31,17 @@ def produce(
         model: file with the optimised model.
         kind: the target's kind.
         capability: the target's sheet as JSON.
-        trials: schedules to measure for each distinct kernel; 0 takes the defaults.
+        trials: schedules to measure for each distinct kernel at most; 0 takes the defaults, or with `tuning` sets no
+            limit.
         records: folder with the tuning records.
         folder: where to write.
+        tuning: seconds that tuning may take; None sets no limit but the trials.
         compact: do without kernels that are faster by being larger, and take the points of least code.
         further: files with the model for further shapes of its inputs.
 
     Returns:
         `schedules`: the point chosen for each kernel, and what was measured for it; `grown`: whether it has kernels
-        that it would not have if it were compact.
+        that it would not have if it were compact; `tuning`: seconds that it took.
 
     Raises:
         ModelError: an operator that cannot be compiled.
@@ -46,17 +49,14 @@ def produce(
     target, sheet = find_target(kind), Capability.model_validate(capability)
     report_progress({"stage": "lowering"})
     tuner = None
-    if trials:
-        from budgetc.tune import Tuner  # noqa: PLC0415  only where it is asked for
-
-        tuner = Tuner(target, sheet, trials, Path(records))
-    choose = tuner.choose if tuner else default_point(sheet)
+    if (trials or tuning is not None) and not compact:
+        tuner = Tuner(target, sheet, Effort(trials, tuning), Path(records), Path(folder))
     try:
         code = lower(
             [Path(f).read_bytes() for f in (model, *further)],
             target,
             sheet,
-            choose,
+            tuner,
             compact=compact,
         )
     except RecursionError as error:
@@ -66,4 +66,8 @@ def produce(
     (Path(folder) / "lowered.json").write_text(
         json.dumps([entry.to_json() for entry in code.entries])
     )
-    return {"schedules": tuner.report() if tuner else [], "grown": code.grown}
+    return {
+        "schedules": tuner.report() if tuner else [],
+        "grown": code.grown,
+        "tuning": tuner.seconds if tuner else 0.0,
+    }

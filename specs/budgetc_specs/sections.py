@@ -2,15 +2,16 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from budgetc_specs.budgets import Budgets
-from budgetc_specs.errors import Refusal
+from budgetc_specs.errors import Refusal, quoted
 from budgetc_specs.fields import Matching, NotYet, Seconds, one_of
 from budgetc_specs.files import Archive
 from budgetc_specs.naming import IDENTIFIER, check_c_identifier
 from budgetc_specs.section import Section
+from budgetc_specs.units import format_seconds
 
 
 def _one_shape(value: Any) -> Any:
@@ -129,7 +130,8 @@ class SearchSpec(Section):
         strict=True,
         ge=0,
         le=1_000_000,
-        description="Schedules measured for each distinct kernel; 0 takes the default schedules",
+        description="Schedules measured for each distinct kernel at most; "
+        "0 takes the default schedules, or sets no limit where `tuning` does",
     )
     time: Seconds = Field(
         default=600.0,
@@ -137,6 +139,13 @@ class SearchSpec(Section):
         allow_inf_nan=False,
         json_schema_extra={"default": "10 min"},
         description='Longest that the search may take, such as "10 min"',
+    )
+    tuning: Seconds | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest that measuring schedules may take for one target, "
+        'such as "5 min"; the kernels that take most of the time come first',
     )
     seed: int = Field(
         default=0,
@@ -148,6 +157,20 @@ class SearchSpec(Section):
     executor: NotYet = Field(
         default=None, description="Not supported yet: where trials run other than on this machine"
     )
+
+    @field_validator("tuning")
+    @classmethod
+    def _tuning_fits_the_search(cls, tuning: float | None, info: ValidationInfo) -> float | None:
+        """Tuning is a part of the search, so that it cannot take longer."""
+        time = info.data.get("time")
+        if tuning is not None and time is not None and tuning > time:
+            longest = format_seconds(time, exact=True)
+            hint = (
+                f'allow the search more, such as "time: {format_seconds(2 * tuning, exact=True)}".'
+            )
+            said = quoted(format_seconds(tuning, exact=True))
+            raise Refusal(f"{said} is longer than the whole search may take, {longest}", hint)
+        return tuning
 
 
 def _derived(schema: JsonDict) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import chart, kernels, limits, machine, models, roofline, scaling, tables
+from benchmarks import chart, kernels, limits, machine, models, roofline, scaling, tables, tuning
 from benchmarks.limits import Level, Limits, highest
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import report, summary
@@ -158,11 +158,28 @@ def test_a_wrong_option_is_refused(options: list[str], capsys: pytest.CaptureFix
     assert "error:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("main", [kernels.main, scaling.main])
+@pytest.mark.parametrize("main", [kernels.main, scaling.main, tuning.main])
 def test_an_unknown_part_is_refused(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["nothing"])
     assert "no such" in capsys.readouterr().err
+
+
+def test_an_unknown_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tuning.main(["--precisions", "int8,half"])
+    assert "no such precision: half" in capsys.readouterr().err
+
+
+def test_the_trace_of_tuning_says_when_there_was_nothing_left() -> None:
+    fixed = {"model": "mnist5k_cnn", "precision": "int8", "threads": 1}
+    rows = [
+        {**fixed, "tuned_s": 0.0, "finished": False, "latency_s": 22e-6, "over_final": 0.1},
+        {**fixed, "tuned_s": 31.4, "finished": True, "latency_s": 20e-6, "over_final": 0.0},
+    ]
+    first, last = tuning.table(rows).splitlines()[-2:]
+    assert first == "| mnist5k_cnn | int8 | 1 | 0 s | 22 us | +10.0% |"
+    assert last == "| mnist5k_cnn | int8 | 1 | 31 s, all | 20 us | +0.0% |"
 
 
 def test_options_become_lists() -> None:

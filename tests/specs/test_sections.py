@@ -26,6 +26,7 @@ def refusals(section: type[Section], value: Any) -> dict[str, str]:
 
 def test_defaults() -> None:
     assert (SearchSpec().trials, SearchSpec().time, SearchSpec().seed) == (0, 600.0, 0)
+    assert (SearchSpec().tuning, SearchSpec(tuning=600.0).tuning) == (None, 600.0)
     assert QualitySpec().metric == "top1"
     assert OutputSpec().kind == "shared"
     assert (TargetSpec().kind, TargetSpec().cpu, TargetSpec().threads) == ("host", None, 1)
@@ -70,6 +71,14 @@ def test_a_shape_is_a_list_of_whole_numbers() -> None:
         (SearchSpec, {"trials": "4"}, {"trials": '"4" is not a whole number'}),
         (SearchSpec, {"time": "10"}, {"time": '"10" has no unit'}),
         (SearchSpec, {"time": float("inf")}, {"time": '"inf" is not a finite number'}),
+        (SearchSpec, {"tuning": "5"}, {"tuning": '"5" has no unit'}),
+        (SearchSpec, {"tuning": "0 s"}, {"tuning": '"0 s" is not above zero'}),
+        (SearchSpec, {"tuning": float("inf")}, {"tuning": '"inf" is not a finite number'}),
+        (
+            SearchSpec,
+            {"time": "4 min", "tuning": "5 min"},
+            {"tuning": '"5 min" is longer than the whole search may take, 4 min'},
+        ),
         (SearchSpec, {"seed": 2**32}, {"seed": '"4294967296" is above 4294967295'}),
         (SearchSpec, {"executor": "dask"}, {"executor": '"executor" is not supported yet'}),
         (TargetSpec, {"kind": "Pi"}, {"kind": '"Pi" is not a target kind'}),

@@ -34,7 +34,7 @@ FULL: dict[str, Any] = {
     },
     "strategy": "shrink",
     "passes": ["clean", "prune{ratio=0.3}"],
-    "search": {"trials": 4, "time": "90 s", "seed": 7},
+    "search": {"trials": 4, "time": "90 s", "tuning": "1 min", "seed": 7},
     "output": {"name": "mnist", "kind": "static"},
 }
 

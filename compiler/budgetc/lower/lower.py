@@ -20,7 +20,7 @@ from budgetc.lower.integer import form_integer_operations
 from budgetc.lower.lowered import Lowered
 from budgetc.lower.opening import open_sizes
 from budgetc.lower.permute import permute_flattened_weights
-from budgetc.lower.points import Chooser, choose_points, default_point, lean_point
+from budgetc.lower.points import Chooser, choose_points, default_point, lean_point, one_by_one
 from budgetc.lower.recurrent import form_recurrent_operations
 from budgetc.lower.selection import select
 from budgetc.lower.sharing import share_kernels
@@ -84,14 +84,15 @@ def lower(
         models: the same model for one shape or for several.
         target: whose kernels it becomes.
         capability: the target's sheet.
-        choose: picks the point of each kernel; the default is the first.
+        choose: picks the points of the kernels; the default is the first of each.
         compact: do without kernels that are faster by being larger, and take the points of least code.
 
     Raises:
         ModelError: an operator that neither our kernels nor TVM's importer take.
     """
     families = [f for f in target.families() if not (compact and _grows(f))]
-    chooser = lean_point(capability) if compact else choose or default_point(capability)
+    alone = one_by_one(lean_point(capability) if compact else default_point(capability))
+    chooser = alone if compact else choose or alone
     shared = Shared()
     graphs = [prepare(data) for data in models]
     programs = [walk(graph, capability, families) for graph in graphs]

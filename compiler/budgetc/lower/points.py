@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from budgetc_specs.capability import Capability
@@ -13,16 +13,30 @@ from budgetc_targets.task import Task
 from budgetc.lower.graph import Array
 from budgetc.lower.steps import Step, Steps
 
-Chooser = Callable[[Family, Task, Mapping[str, Array]], Point]
-"""Picks the point of a kernel by its family, task and constants."""
+
+@dataclass(frozen=True)
+class Work:
+    """A distinct kernel of a model: family, task, constants of one of its calls, and how often it is called."""
+
+    family: Family
+    task: Task
+    constants: Mapping[str, Array]
+    calls: int = 1
 
 
-def default_point(capability: Capability) -> Chooser:
+Pick = Callable[[Family, Task, Mapping[str, Array]], Point]
+"""Picks the point of one kernel by its family, task and constants."""
+
+Chooser = Callable[[Sequence[Work]], Sequence[Point]]
+"""Picks the points of all kernels of a model, so that it can weigh them against each other."""
+
+
+def default_point(capability: Capability) -> Pick:
     """Every kernel at the first point of its space."""
     return lambda family, task, _constants: family.space(task, capability)[0]
 
 
-def lean_point(capability: Capability) -> Chooser:
+def lean_point(capability: Capability) -> Pick:
     """Every kernel at the point that writes the least out: the product of its knobs is what its code repeats."""
 
     def choose(family: Family, task: Task, constants: Mapping[str, Array]) -> Point:
@@ -32,23 +46,35 @@ def lean_point(capability: Capability) -> Chooser:
     return choose
 
 
+def one_by_one(pick: Pick) -> Chooser:
+    """Every kernel by itself."""
+    return lambda works: [pick(w.family, w.task, w.constants) for w in works]
+
+
 def choose_points(programs: Sequence[Steps], choose: Chooser, capability: Capability) -> None:
-    """Give every step of a family its point.
+    """Give every step of a family its point; equal tasks are chosen for once.
 
     Where `choose` would lay weights out in a way that no program before has, another point of the space is taken that
     finds them laid out already, if there is one: a library would hold its weights twice otherwise.
     """
+    works: dict[str, Work] = {}
+    for step in (step for program in programs for step in program.steps):
+        if step.task and step.family:
+            digest = step.task.digest
+            known = works.get(digest) or Work(step.family, step.task, step.constants or {}, 0)
+            works[digest] = replace(known, calls=known.calls + 1)
+    chosen = dict(zip(works, choose(list(works.values())), strict=True))
     layouts: set[bytes] = set()
     for program in programs:
         for position, step in enumerate(program.steps):
             if not step.task or not step.family:
                 continue
             constants = step.constants or {}
-            point = choose(step.family, step.task, constants)
+            point = chosen[step.task.digest]
             if constants and program is not programs[0]:
                 points = [point, *step.family.space(step.task, capability)]
-                known = (p for p in points if _layout(step, p, capability) in layouts)
-                point = next(known, point)
+                fitting = (p for p in points if _layout(step, p, capability) in layouts)
+                point = next(fitting, point)
             program.steps[position] = replace(step, point=point)
         if program is not programs[-1]:
             layouts.update(

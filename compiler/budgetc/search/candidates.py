@@ -56,6 +56,7 @@ class Seeker:
         self._runner, self._scratch, self._observer = runner, scratch, observer
         self._target = ""
         self._position = (0, 0)
+        self._tuning_left = job.tuning
 
     def seek(self, target: str, passes: Recipe | Literal["auto"], deadline: float) -> Found:
         """Try candidates until one keeps all budgets, the list ends or time is up.
@@ -141,7 +142,7 @@ class Seeker:
         self, optimised: Optimised, folder: Path, *, compact: bool = False
     ) -> tuple[Trial, Built]:
         say = self._say(optimised.recipe)
-        built = build(self._job, optimised, folder, say, compact=compact)
+        built = self._build(optimised, folder, say, compact=compact)
         found = assess(built, self._job, self._reference, self._budgets, self._runner, say)
         verdicts = judge(self._budgets, found.measurement)
         outcome: Outcome = "feasible" if all(v.holds for v in verdicts) else "infeasible"
@@ -154,6 +155,19 @@ class Seeker:
                 )
                 break
         return self._trial(optimised, outcome, reason, built, found, verdicts), built
+
+    def _build(self, optimised: Optimised, folder: Path, say: Say, *, compact: bool) -> Built:
+        """Build within what the candidates before this one have left of the time to tune."""
+        job, begin = replace(self._job, tuning=self._tuning_left), time.monotonic()
+        taken: float | None = None
+        try:
+            built = build(job, optimised, folder, say, compact=compact)
+            taken = built.seconds["tuning"]
+        finally:
+            if job.tuning is not None:
+                spent = time.monotonic() - begin if taken is None else taken
+                self._tuning_left = max(0.0, job.tuning - spent)
+        return built
 
     def _trial(
         self,

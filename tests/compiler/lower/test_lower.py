@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from budgetc.baseline import make_session
 from budgetc.lower.lower import lower, prepare, write
-from budgetc.lower.points import default_point
+from budgetc.lower.points import default_point, one_by_one
 from budgetc.model import parse_model
 from budgetc.registry import find_target
 
@@ -107,12 +107,12 @@ def test_a_chooser_decides_every_kernels_point(make_model, host, network):
     model = parse_model(make_model(text, **given).SerializeToString(), "test.onnx")
     asked = []
 
-    def choose(family, task, constants):
-        asked.append((family.kind, set(constants)))
-        return default_point(host)(family, task, constants)
+    def choose(works):
+        asked.extend((w.family.kind, set(w.constants), w.calls) for w in works)
+        return one_by_one(default_point(host))(works)
 
     lower([model.data], find_target("host"), host, choose)
-    assert ("convolution", {"weight", "bias"}) in asked
+    assert ("convolution", {"weight", "bias"}, 1) in asked
     assert len(asked) == 5
 
 

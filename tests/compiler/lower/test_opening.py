@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from budgetc.lower.opening import open_sizes
-from budgetc.lower.points import choose_points, default_point
+from budgetc.lower.points import choose_points, default_point, one_by_one
 from budgetc.lower.sharing import share_kernels
 
 TWO = """g (float[1,16,6,6] x) => (float[1,32,6,6] y)
@@ -12,7 +12,7 @@ TWO = """g (float[1,16,6,6] x) => (float[1,32,6,6] y)
 
 def opened(steps, capability):
     share_kernels([steps])
-    choose_points([steps], default_point(capability), capability)
+    choose_points([steps], one_by_one(default_point(capability)), capability)
     open_sizes([steps], capability)
     return [step for step in steps.steps if step.macs]
 

@@ -1,6 +1,6 @@
 """Points of kernels: where a program before has laid weights out already, a later one takes them as they are."""
 
-from budgetc.lower.points import choose_points, default_point
+from budgetc.lower.points import choose_points, default_point, one_by_one
 
 CONV = "g (float[1,16,6,6] x) => (float[1,64,6,6] y) { y = Conv(x, w) }"
 
@@ -27,10 +27,10 @@ def other_layout(capability, first):
 def test_a_later_program_takes_the_layout_that_is_there(walked, weights, host):
     w = weights(64, 16, 1, 1)
     first, second = walked(CONV, w=w), walked(CONV.replace("[1,", "[2,"), w=w)
-    choose_points([first], default_point(host), host)
+    choose_points([first], one_by_one(default_point(host)), host)
     wanted = packed(first, host)
     alone = walked(CONV.replace("[1,", "[2,"), w=w)
-    choose_points([alone], other_layout(host, wanted), host)
+    choose_points([alone], one_by_one(other_layout(host, wanted)), host)
     assert packed(alone, host) != wanted
 
     def choose(family, task, constants):
@@ -38,5 +38,5 @@ def test_a_later_program_takes_the_layout_that_is_there(walked, weights, host):
         default = default_point(host) if for_first else other_layout(host, wanted)
         return default(family, task, constants)
 
-    choose_points([first, second], choose, host)
+    choose_points([first, second], one_by_one(choose), host)
     assert packed(second, host) == packed(first, host) == wanted

@@ -5,7 +5,7 @@ import pytest
 from budgetc.lower.lower import lower
 from budgetc.model import parse_model
 from budgetc.registry import find_target
-from budgetc.tune import Tuner
+from budgetc.tuning.tuner import Effort, Tuner
 from budgetc_targets.kernels.winograd import Winograd
 
 ONE = """g (float[1,32,16,16] x) => (float[1,32,16,16] y)
@@ -62,10 +62,10 @@ def test_a_network_with_scratch_memory_runs(check_float, weights, threads):
 
 def test_the_tuner_measures_kernels_with_scratch_memory(make_model, host, weights, tmp_path):
     target = find_target("host")
-    tuner = Tuner(target, host, 3, tmp_path)
+    tuner = Tuner(target, host, Effort(trials=3), tmp_path / "records", tmp_path)
     w = weights(32, 32, 3, 3)
     model = parse_model(make_model(ONE, w=w).SerializeToString(), "test.onnx")
-    code = lower([model.data], target, host, tuner.choose)
+    code = lower([model.data], target, host, tuner)
     assert of_kind(code.lowered, "winograd")
     (report,) = [r for r in tuner.report() if r["kernel"] == Winograd.kind]
     assert len(report["times"]) > 1
