@@ -169,7 +169,8 @@ budgets: {}
         '--set: "nonsense" is not key=value\n'
         "  write the path of a field and its value, such as --set budgets.size=8KiB.\n"
         '--set search.trials=-1: search.trials: "-1" is below 0\n'
-        "  Schedules measured for each distinct kernel; 0 takes the default schedules."
+        "  Schedules measured for each distinct kernel at most; 0 takes the default schedules, "
+        "or sets no limit where `tuning` does."
     )
 
 

@@ -33,10 +33,11 @@ class Record:
     fruitless: int = 0
 
     def measured(self, times: Mapping[Point, float | None], fastest: Point | None) -> "Record":
-        """The record with more points; without a `fastest` among them they were fruitless."""
+        """The record with more points, or newer times; without a `fastest` the new points were fruitless."""
         known = {**self.times, **times}
         if fastest is None:
-            return replace(self, times=known, fruitless=self.fruitless + len(times))
+            vain = len(known) - len(self.times)
+            return replace(self, times=known, fruitless=self.fruitless + vain)
         return replace(self, times=known, point=fastest, fruitless=0)
 
     @property

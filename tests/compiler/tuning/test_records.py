@@ -34,11 +34,11 @@ def test_what_is_measured_in_vain_is_counted() -> None:
     assert (record.point, record.fruitless, record.nanoseconds) == (A, 0, 5.0)
     record = record.measured({B: 6.0}, None)
     assert (record.point, record.fruitless) == (A, 1)
-    record = record.measured({C: None}, None)
+    record = record.measured({A: 5.5, C: None}, None)
     assert (record.point, record.fruitless) == (A, 2)
     record = record.measured({(): 4.0}, ())
     assert (record.point, record.fruitless, record.nanoseconds) == ((), 0, 4.0)
-    assert record.times == {A: 5.0, B: 6.0, C: None, (): 4.0}
+    assert record.times == {A: 5.5, B: 6.0, C: None, (): 4.0}
 
 
 def test_a_default_that_fails_leaves_the_kernel_without_a_time() -> None:
