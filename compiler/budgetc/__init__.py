@@ -1,6 +1,8 @@
 """A declarative model-optimisation compiler: makes a neural network fit a declared budget."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +20,17 @@ _HOMES = {
     "load": "budgetc.load",
     "verify": "budgetc.verify",
 }
+
+
+class _Package(ModuleType):
+    """Importing a submodule sets it on its package, where it would hide the function of the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from budgetc_specs.budgets import Budgets
@@ -56,6 +63,10 @@ OutputKind = Annotated[
 
 class InputSpec(Section):
     """What the model leaves open about one of its inputs."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["shape"]}, {"required": ["shapes"]}]}
+    )
 
     shape: Shape | None = Field(
         default=None, description="The static shape, batch included, such as [1, 3, 224, 224]"

@@ -163,7 +163,7 @@ def test_a_loop_may_end_by_a_condition_that_is_counted(tmp_path):
         w = Add(v, v)
     }>
 }"""
-    assert check_same(tmp_path, parsed(text), x=ramp(2)).count("Add") == 8
+    assert check_same(tmp_path, parsed(text), x=ramp(2)).count("Add") == 4
 
 
 def test_a_loop_that_ends_by_the_data_is_refused(tmp_path):

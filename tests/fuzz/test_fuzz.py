@@ -59,10 +59,10 @@ def test_a_graph_is_the_same_again_and_survives_as_text(tmp_path: Path) -> None:
 def test_a_refusal_and_a_fault_do_not_touch_the_other_graphs(monkeypatch) -> None:
     models = [grown(3, n, 17) for n in (1, 2)]
     graph = helper.make_graph(
-        [helper.make_node("Det", ["g9_x"], ["g9_y"], "g9_n")],
+        [helper.make_node("RandomNormalLike", ["g9_x"], ["g9_y"], "g9_n")],
         "refused",
         [helper.make_tensor_value_info("g9_x", 1, [3, 3])],
-        [helper.make_tensor_value_info("g9_y", 1, [])],
+        [helper.make_tensor_value_info("g9_y", 1, [3, 3])],
     )
     opset = [helper.make_opsetid("", 17)]
     proto = helper.make_model(graph, opset_imports=opset, ir_version=8)

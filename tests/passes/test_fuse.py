@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 OPS = {
+    "japanesevowels_gru": {"ConstantOfShape": 1, "Reshape": 1, "Transpose": 1, "GRU": 1,
+                           "ReduceMean": 1, "Gemm": 1},
     "animalmnist_dscnn": {"Conv": 7, "Relu": 1, "Clip": 6, "GlobalAveragePool": 1, "Flatten": 1,
                           "Gemm": 1},
     "mnist5k_cnn": {"Conv": 5, "Relu": 5, "MaxPool": 2, "GlobalAveragePool": 1, "Flatten": 1,
@@ -26,7 +28,9 @@ OPS = {
 def test_real_models(apply, real, same, real_name):
     done = apply(real(real_name), Clean(), Fuse())
     assert {op: done.ops.count(op) for op in dict.fromkeys(done.ops)} == OPS[real_name]
-    assert done.refusals() == []
+    # The initial state of the recurrent layer is zeros of a size that is cheaper to make than to store.
+    grown = real_name == "japanesevowels_gru"
+    assert len(done.refusals()) == grown
     same(done, relative=1e-5)
     assert not apply(done.after, Clean(), Fuse()).modified
 

@@ -62,6 +62,14 @@ class Oracle:
             values = self._evaluator.run(None, dict(feed))
         return {o.name: np.asarray(v) for o, v in zip(self.proto.graph.output, values, strict=True)}
 
+    def as_written(self, feed: Arrays) -> dict[str, Array]:
+        """One inference by onnxruntime without its optimiser, which may hand out a quantised value for a real one."""
+        return self._plain.run(feed)
+
+    @cached_property
+    def _plain(self) -> Session:
+        return make_session(self._model.data, optimisation="none")
+
     @cached_property
     def _evaluator(self) -> ReferenceEvaluator:
         return ReferenceEvaluator(self.proto)

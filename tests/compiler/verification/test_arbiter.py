@@ -35,3 +35,21 @@ def test_integers_may_differ_by_what_noise_moves_their_output(make_model, value,
     judged = Arbiter(oracle, 1e-6, known).judge(found, ours, wanted, {0: feed})
     assert judged.agrees is agrees
     assert judged.outputs[0].excepted == (1 if agrees and steps else 0)
+
+
+def test_onnxruntimes_optimiser_may_be_wrong(make_model):
+    """Version 1.32 hands out the dequantised value for the real one, across a transpose that changes nothing."""
+    model = make_model("""g (float[1,3] x) => (float[1,3] q, float[1,3] y)
+        <float s = {0.02}, uint8 z = {128}, float[3,3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}>
+        { y = Gemm(x, w)  t = Transpose<perm=[0, 1]>(y)  c = QuantizeLinear(t, s, z)
+          q = DequantizeLinear(c, s, z) }""")
+    oracle = Oracle(model)
+    known = output_steps(oracle.proto)
+    feed = {"x": np.array([[1.0, -3.0, 0.5]], np.float32)}
+    wanted = {name: out[None] for name, out in oracle.infer(feed).items()}
+    ours = {name: out[None] for name, out in oracle.as_written(feed).items()}
+    np.testing.assert_allclose(
+        ours["y"][0], feed["x"] @ np.arange(1.0, 10.0).reshape(3, 3), rtol=1e-6
+    )
+    found = compare(ours, wanted, tolerance=1e-6, steps=known)
+    assert Arbiter(oracle, 1e-6, known).judge(found, ours, wanted, {0: feed}).agrees
