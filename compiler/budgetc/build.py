@@ -75,6 +75,7 @@ class Linked:
     library: Path
     header: Path
     interface: Interface
+    sources: tuple[Path, ...]
 
     @property
     def lowered(self) -> Lowered:
@@ -86,7 +87,7 @@ class Linked:
 class Built:
     """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller.
 
-    `entries` has what each of the library's functions calls.
+    `entries` has what each of the library's functions calls, `sources` the C files that were linked.
     """
 
     folder: Path
@@ -95,6 +96,7 @@ class Built:
     library: Path
     header: Path
     interface: Interface
+    sources: tuple[Path, ...]
     schedules: tuple[Mapping[str, Any], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     grown: bool = False
@@ -213,7 +215,8 @@ def link_produced(
     library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
     objects = [folder / "kernels.o"]
     link_library(sources.sources, objects, capability, kind, library, api=sources.api, cache=cache)
-    return Linked(entries, library, sources.header, interface(entries, name, library.name))
+    called = interface(entries, name, library.name)
+    return Linked(entries, library, sources.header, called, sources.sources)
 
 
 def build(
@@ -238,6 +241,7 @@ def build(
         library=linked.library,
         header=linked.header,
         interface=linked.interface,
+        sources=linked.sources,
         schedules=tuple(answer["schedules"]),
         seconds={
             "tuning": answer["tuning"],

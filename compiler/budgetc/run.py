@@ -74,9 +74,8 @@ def rebuilt(
 def _archive(built: Built, job: Job) -> Path:
     """The same objects as a static library."""
     out = built.folder / f"lib{job.name}.a"
-    sources = [p for p in (built.folder / "driver.c", built.folder / "pool.c") if p.exists()]
     link_library(
-        sources,
+        built.sources,
         [built.folder / "kernels.o"],
         job.capability,
         "static",
