@@ -141,8 +141,8 @@ class LoadedModel:
         self.workspace_bytes = interface.workspace_bytes
         self.entries = interface.entries
         # Opened by an absolute path: a bare name would be looked up in the system's folders.
-        library = ctypes.CDLL(str((folder / interface.library).resolve()))
-        self._by_shapes = {_shapes(each): _Entry(library, each) for each in self.entries}
+        self._library = ctypes.CDLL(str((folder / interface.library).resolve()))
+        self._by_shapes = {_shapes(each): _Entry(self._library, each) for each in self.entries}
 
     def __call__(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         """Run one inference.
