@@ -9,7 +9,13 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from budgetc.loading.normalise import all_graphs, replace_nodes, tensor_of
+from budgetc.loading.normalise import (
+    STANDARD,
+    all_graphs,
+    replace_nodes,
+    subgraphs,
+    tensor_of,
+)
 
 _AXES_ARE_INPUTS = 13  # of Squeeze and Unsqueeze, from this operator set on
 _SLICE_TAKES_INPUTS = 10
@@ -162,7 +168,7 @@ class Draft:
 
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of the standard operator set that a model imports; 0 where it imports none."""
-    return next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
+    return next((o.version for o in model.opset_import if o.domain in STANDARD), 0)
 
 
 def value_names(graph: onnx.GraphProto) -> Iterable[str]:
@@ -171,6 +177,12 @@ def value_names(graph: onnx.GraphProto) -> Iterable[str]:
         yield from (value.name for value in (*each.input, *each.output, *each.initializer))
         for node in each.node:
             yield from (name for name in (*node.input, *node.output) if name)
+
+
+def value_types(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
+    """The types of a graph's values, as far as they are written down."""
+    types = {t.name: helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
+    return types | {i.name: i.type for i in (*graph.input, *graph.value_info, *graph.output)}
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
@@ -182,8 +194,7 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
 def _read(node: onnx.NodeProto) -> Iterable[str]:
     """What a node reads, and its subgraphs from outside or inside."""
     yield from node.input
-    for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs] if attribute.ByteSize() else []:
-            yield from (o.name for o in graph.output)
-            for inner in graph.node:
-                yield from _read(inner)
+    for graph in subgraphs(node):
+        yield from (o.name for o in graph.output)
+        for inner in graph.node:
+            yield from _read(inner)

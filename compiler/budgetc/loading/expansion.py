@@ -3,9 +3,10 @@
 from typing import Any
 
 import onnx
-from onnx import defs, inliner, shape_inference
+from onnx import defs, helper, parser, shape_inference
 
-from budgetc.loading.draft import opset_of
+from budgetc.loading.draft import opset_of, value_types
+from budgetc.loading.normalise import STANDARD, forget_domain, inline_functions
 
 EXPANDED = frozenset(
     {
@@ -21,7 +22,6 @@ EXPANDED = frozenset(
 )
 """Operators of the standard domain that run as products, reductions and maps, or need a guard."""
 
-
 _DOMAIN = "budgetc.expanded"
 
 
@@ -29,27 +29,29 @@ def expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with the operators of EXPANDED replaced by the bodies that the standard gives them.
 
     An operator that is no function in the model's opset stays, and so does one inside of control flow.
+
+    Raises:
+        ModelError: a body cannot be inlined.
     """
-    wanted = [n for n in model.graph.node if n.op_type in EXPANDED and n.domain in {"", "ai.onnx"}]
-    if not wanted:
+    if not any(map(_expands, model.graph.node)):
         return model
     called = onnx.ModelProto()
     called.CopyFrom(model)
-    types = _types(model)
+    types = value_types(shape_inference.infer_shapes(model).graph)
     for index, node in enumerate(called.graph.node):
-        if node.op_type not in EXPANDED or node.domain not in {"", "ai.onnx"}:
-            continue
-        body = _body(node, opset_of(model), types)
+        body = _body(node, opset_of(model), types) if _expands(node) else None
         if body is not None:
             body.name, body.domain = f"{node.op_type}_{index}", _DOMAIN
             called.functions.append(body)
             node.op_type, node.domain = body.name, _DOMAIN
-    called.opset_import.append(onnx.helper.make_opsetid(_DOMAIN, 1))
-    inlined: onnx.ModelProto = inliner.inline_local_functions(called, convert_version=True)
-    kept = [o for o in inlined.opset_import if o.domain != _DOMAIN]
-    del inlined.opset_import[:]
-    inlined.opset_import.extend(kept)
-    return inlined
+    called.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
+    expanded = inline_functions(called)
+    forget_domain(expanded, _DOMAIN)
+    return expanded
+
+
+def _expands(node: onnx.NodeProto) -> bool:
+    return node.op_type in EXPANDED and node.domain in STANDARD
 
 
 def _body(
@@ -90,40 +92,29 @@ def _shift(node: onnx.NodeProto, opset: int, element: int) -> onnx.FunctionProto
 
     ONNX leaves it open too; its reference shifts everything out.
     """
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(element)
+    dtype = helper.tensor_dtype_to_np_dtype(element)
     right = any(a.name == "direction" and a.s == b"RIGHT" for a in node.attribute)
-    beyond = "minus" if right and dtype.kind == "i" else "zero"
+    beyond = "minus" if right and dtype.kind == "i" else "none"
     direction = "RIGHT" if right else "LEFT"
     text = f"""
         <opset_import: ["" : {opset}], domain: "{_DOMAIN}">
         shift (x, s) => (y) {{
             n = Cast <to = 7> (s)
-            none = Constant <value_int = 0> ()
-            all = Constant <value_int = {dtype.itemsize * 8}> ()
+            none = Constant <value = int64 {{0}}> ()
+            all = Constant <value = int64 {{{dtype.itemsize * 8}}}> ()
             low = Less (n, none)
             fits = Less (n, all)
             high = Not (fits)
             outside = Or (low, high)
             inside = Where (outside, none, n)
-            by = CastLike (inside, x)
+            by = Cast <to = {element}> (inside)
             shifted = BitShift <direction = "{direction}"> (x, by)
-            zero = Constant <value_int = 0> ()
-            one = Constant <value_int = -1> ()
+            one = Constant <value = int64 {{-1}}> ()
             wide = Cast <to = 7> (x)
             negative = Less (wide, none)
-            minus = Where (negative, one, zero)
-            empty = CastLike ({beyond}, x)
+            minus = Where (negative, one, none)
+            empty = Cast <to = {element}> ({beyond})
             y = Where (outside, empty, shifted)
         }}"""
-    function: onnx.FunctionProto = onnx.parser.parse_function(text)
+    function: onnx.FunctionProto = parser.parse_function(text)
     return function
-
-
-def _types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    graph = shape_inference.infer_shapes(model).graph
-    types = {t.name: _tensor_type(t) for t in graph.initializer}
-    return types | {i.name: i.type for i in (*graph.input, *graph.value_info, *graph.output)}
-
-
-def _tensor_type(tensor: onnx.TensorProto) -> onnx.TypeProto:
-    return onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)

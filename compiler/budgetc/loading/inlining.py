@@ -1,11 +1,11 @@
 """The body of a control-flow operator put into the graph around it, once or several times."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
-from onnx import AttributeProto
 
 from budgetc.loading.draft import Draft
+from budgetc.loading.normalise import all_graphs, subgraphs
 
 
 class Body:
@@ -65,7 +65,7 @@ def renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
         changed = [names.get(name, name) for name in field]
         del field[:]
         field.extend(changed)
-    for graph in _subgraphs(copy):
+    for graph in subgraphs(copy):
         _rename_captured(graph, names)
     return copy
 
@@ -78,20 +78,12 @@ def _rename_captured(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         changed = [outside.get(name, name) for name in node.input]
         del node.input[:]
         node.input.extend(changed)
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             _rename_captured(inner, outside)
     for output in graph.output:
         output.name = outside.get(output.name, output.name)
 
 
-def _subgraphs(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def node_count(graph: onnx.GraphProto) -> int:
     """Nodes of a graph and of the graphs inside it."""
-    inner = (node_count(g) for node in graph.node for g in _subgraphs(node))
-    return len(graph.node) + sum(inner)
+    return sum(len(each.node) for each in all_graphs(graph))

@@ -21,6 +21,7 @@ from budgetc_specs.errors import ModelError, printable, quoted
 from onnx import TensorProto, numpy_helper, version_converter
 
 from budgetc.loading.draft import Draft, attributes_of, opset_of
+from budgetc.loading.normalise import forget_domain
 from budgetc.loading.tensors import node_label
 
 MICROSOFT = "com.microsoft"
@@ -54,9 +55,7 @@ def write_as_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
     draft.commit()
     _connect_casts(model.graph, rewriting.reals)
     if all(n.domain != MICROSOFT for n in model.graph.node):
-        kept = [o for o in model.opset_import if o.domain != MICROSOFT]
-        del model.opset_import[:]
-        model.opset_import.extend(kept)
+        forget_domain(model, MICROSOFT)
     return model
 
 

@@ -8,9 +8,10 @@ from onnx import AttributeProto, TensorProto, defs, helper, inliner, numpy_helpe
 
 from budgetc.loading.tensors import node_label
 
-_STANDARD_DOMAINS = frozenset(
-    {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"}
-)
+STANDARD = frozenset({"", "ai.onnx"})
+"""The two names of the domain that operators belong to unless somebody says otherwise."""
+
+_ONNX_DOMAINS = STANDARD | {"ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"}
 RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
     | {"Bernoulli"}
@@ -51,8 +52,15 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def declare_standard_operators(model: onnx.ModelProto) -> None:
     """Import the standard operators, in place, where a model has none: what is made of it may have some."""
-    if all(o.domain not in {"", "ai.onnx"} for o in model.opset_import):
+    if all(o.domain not in STANDARD for o in model.opset_import):
         model.opset_import.append(helper.make_opsetid("", _DECLARED_OPSET))
+
+
+def forget_domain(model: onnx.ModelProto, domain: str) -> None:
+    """Take back the import of an operator set, in place."""
+    kept = [o for o in model.opset_import if o.domain != domain]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def refuse_foreign_operators(model: onnx.ModelProto) -> None:
@@ -63,7 +71,7 @@ def refuse_foreign_operators(model: onnx.ModelProto) -> None:
     """
     for graph in all_graphs(model.graph):
         for node in graph.node:
-            if node.domain not in _STANDARD_DOMAINS:
+            if node.domain not in _ONNX_DOMAINS:
                 raise ModelError(
                     f"the {node_label(node)} is of the domain {quoted(node.domain)}, not a "
                     "standard ONNX operator",
@@ -144,11 +152,16 @@ def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and the graphs in the attributes of its nodes, outermost first."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from all_graphs(attribute.g)
-            for inner in attribute.graphs:
-                yield from all_graphs(inner)
+        for inner in subgraphs(node):
+            yield from all_graphs(inner)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node's attributes, without those inside of them."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
@@ -166,7 +179,7 @@ def _fresh(name: str, taken: Callable[[str], bool]) -> str:
 
 def _constant(node: onnx.NodeProto) -> TensorProto | None:
     """The value of a Constant node as a tensor of its own."""
-    if node.op_type != "Constant" or node.domain not in {"", "ai.onnx"} or len(node.attribute) != 1:
+    if node.op_type != "Constant" or node.domain not in STANDARD or len(node.attribute) != 1:
         return None
     attribute = node.attribute[0]
     tensor = TensorProto()

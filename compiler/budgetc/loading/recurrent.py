@@ -6,7 +6,7 @@ LSTM<layout=1>(X, .., h, c)  ->  Transpose of X, h and c,  LSTM,  Transpose of Y
 import onnx
 from onnx import helper
 
-from budgetc.loading.normalise import all_graphs, replace_nodes
+from budgetc.loading.normalise import STANDARD, all_graphs, replace_nodes
 
 _LAYERS = frozenset({"LSTM", "GRU", "RNN"})
 _READ = (0, 5, 6)  # X, initial_h, initial_c
@@ -28,7 +28,7 @@ def put_steps_first(model: onnx.ModelProto) -> None:
 
 
 def _batch_first(node: onnx.NodeProto) -> bool:
-    standard = node.domain in {"", "ai.onnx"} and node.op_type in _LAYERS
+    standard = node.domain in STANDARD and node.op_type in _LAYERS
     return standard and any(a.name == "layout" and a.i == 1 for a in node.attribute)
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from budgetc.loading.normalise import RANDOM_OPERATORS
+from budgetc.loading.normalise import RANDOM_OPERATORS, STANDARD
 
 Array = npt.NDArray[np.generic]
 Shapes = Mapping[str, tuple[int, ...] | None]
@@ -81,7 +81,7 @@ class StaticValues:
                 self._known[name] = None if results is None else np.asarray(results[index])
 
     def _results(self, node: onnx.NodeProto) -> Sequence[Array] | None:
-        if node.op_type in _NEVER or node.domain not in {"", "ai.onnx"}:
+        if node.op_type in _NEVER or node.domain not in STANDARD:
             return None
         if node.op_type in {"Shape", "Size"}:
             shape = self._shapes.get(node.input[0])

@@ -9,10 +9,10 @@ from budgetc_specs.errors import ModelError, quoted
 from onnx import helper, numpy_helper
 
 from budgetc.element_types import C_TYPES
-from budgetc.loading.normalise import RANDOM_OPERATORS, needed_outputs
+from budgetc.loading.draft import opset_of
+from budgetc.loading.normalise import RANDOM_OPERATORS, STANDARD, needed_outputs
 from budgetc.lower.graph import Graph, Operation, Value
 
-_STANDARD = frozenset({"", "ai.onnx"})
 OLDEST_OPSET = 7  # before it, broadcasting and the normalisations were written differently
 
 
@@ -51,20 +51,18 @@ def import_model(data: bytes) -> Graph:
         values=values,
         constants=constants,
         opset=opset,
-        domains={o.domain: o.version for o in model.opset_import if o.domain not in _STANDARD},
+        domains={o.domain: o.version for o in model.opset_import if o.domain not in STANDARD},
     )
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    if all(node.domain not in _STANDARD for node in model.graph.node):
-        return OLDEST_OPSET
-    version = next((o.version for o in model.opset_import if o.domain in _STANDARD), 0)
+    version = opset_of(model)
     if version < OLDEST_OPSET:
         raise ModelError(
             f"the model is written for opset {version}, which is not supported",
             f"convert it to opset {OLDEST_OPSET} or later: onnx.version_converter does it.",
         )
-    return int(version)
+    return version
 
 
 def _operation(

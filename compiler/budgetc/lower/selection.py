@@ -6,6 +6,7 @@ from dataclasses import replace
 from budgetc_targets.expression import Expr, Ref
 
 from budgetc.element_types import ARITHMETIC_TYPES
+from budgetc.loading.normalise import STANDARD
 from budgetc.lower import select_kernels, select_moves
 from budgetc.lower.activations import as_expression
 from budgetc.lower.graph import Graph, Operation
@@ -45,7 +46,7 @@ def select(graph: Graph) -> None:
 def _select(op: Operation, graph: Graph) -> Selected:
     types = {graph.values[name].dtype for name in (*op.inputs, *op.outputs) if name}
     node = op.attributes.get("proto")
-    if types - ARITHMETIC_TYPES or (node and node.domain not in {"", "ai.onnx"}):
+    if types - ARITHMETIC_TYPES or (node and node.domain not in STANDARD):
         return None
     return _SELECTORS.get(op.kind, _elementwise)(op, graph)
 
