@@ -15,6 +15,7 @@ from budgetc.emit.driver import write_sources
 from budgetc.emit.header import interface
 from budgetc.emit.link import Kind, link_library
 from budgetc.load import Interface
+from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.lowered import Lowered
 from budgetc.model import Model, parse_model
 from budgetc.worker import ChildDied, run_child
@@ -75,7 +76,6 @@ class Linked:
     library: Path
     header: Path
     interface: Interface
-    sources: tuple[Path, ...]
 
     @property
     def lowered(self) -> Lowered:
@@ -84,27 +84,14 @@ class Linked:
 
 
 @dataclass(frozen=True)
-class Built:
-    """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller.
-
-    `entries` has what each of the library's functions calls, `sources` the C files that were linked.
-    """
+class Built(Linked):
+    """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller."""
 
     folder: Path
     optimised: Optimised
-    entries: tuple[Lowered, ...]
-    library: Path
-    header: Path
-    interface: Interface
-    sources: tuple[Path, ...]
     schedules: tuple[Mapping[str, Any], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     grown: bool = False
-
-    @property
-    def lowered(self) -> Lowered:
-        """The first entry point."""
-        return self.entries[0]
 
     @property
     def quantized(self) -> bool:
@@ -198,7 +185,7 @@ def link_produced(
     """Link what `budgetc.produce.produce` has left in a folder to a library there.
 
     Args:
-        folder: with `kernels.o`, `weights.bin` and `lowered.json`.
+        folder: with `kernels.o`, `weights.bin`, `lowered.json` and, where nodes have no kernels, `generated.c`.
         name: of the artefact.
         capability: the target's sheet; its `threads` are those of the library.
         kind: shared or static.
@@ -208,15 +195,16 @@ def link_produced(
         EnvironmentError_: zig is missing or the machine does not let it work.
         InternalError: what was produced does not compile or link.
     """
-    written = json.loads((folder / "lowered.json").read_text())
-    entries = tuple(Lowered.from_json(each) for each in written)
+    lowered = json.loads((folder / "lowered.json").read_text())
+    entries = tuple(Lowered.from_json(each) for each in lowered)
     weights = (folder / "weights.bin").read_bytes()
-    sources = write_sources(entries, weights, name, folder, capability.threads)
+    written = write_sources(entries, weights, name, folder, capability.threads)
+    generated = folder / GENERATED_FILE
+    sources = [*written.sources, generated] if generated.exists() else written.sources
     library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
     objects = [folder / "kernels.o"]
-    link_library(sources.sources, objects, capability, kind, library, api=sources.api, cache=cache)
-    called = interface(entries, name, library.name)
-    return Linked(entries, library, sources.header, called, sources.sources)
+    link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
+    return Linked(entries, library, written.header, interface(entries, name, library.name))
 
 
 def build(
@@ -235,13 +223,9 @@ def build(
     say("linking")
     linked = link_produced(folder, job.name, job.capability, job.library, cache_folder() / "zig")
     return Built(
+        **vars(linked),
         folder=folder,
         optimised=optimised,
-        entries=linked.entries,
-        library=linked.library,
-        header=linked.header,
-        interface=linked.interface,
-        sources=linked.sources,
         schedules=tuple(answer["schedules"]),
         seconds={
             "tuning": answer["tuning"],

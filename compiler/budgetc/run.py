@@ -9,9 +9,8 @@ from budgetc_specs.errors import EnvironmentError_
 from budgetc_specs.recipe import Recipe
 from budgetc_targets.contract import Runner
 
-from budgetc.build import Built, Job, Optimised, build
+from budgetc.build import Built, Job, Optimised, build, link_produced
 from budgetc.cache import cache_folder
-from budgetc.emit.link import link_library
 from budgetc.load import Interface
 from budgetc.measure.harness import Harness, build_harness
 from budgetc.model import Model
@@ -32,7 +31,8 @@ def start(
     if job.library == "shared":  # an emulator runs programs without dependencies only
         if runner.command(Path("program")) is None:
             return None
-        archive = _archive(built, job)
+        cache = cache_folder() / "zig"
+        archive = link_produced(built.folder, job.name, job.capability, "static", cache).library
     return start_archive(archive, interface, job.capability, runner)
 
 
@@ -69,18 +69,3 @@ def rebuilt(
         raise EnvironmentError_(f"the library cannot be run here: {runner.why_not}")
     with started as harness:
         yield harness.run
-
-
-def _archive(built: Built, job: Job) -> Path:
-    """The same objects as a static library."""
-    out = built.folder / f"lib{job.name}.a"
-    link_library(
-        built.sources,
-        [built.folder / "kernels.o"],
-        job.capability,
-        "static",
-        out,
-        api=tuple(entry.symbol for entry in built.interface.entries),
-        cache=cache_folder() / "zig",
-    )
-    return out

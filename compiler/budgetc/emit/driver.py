@@ -30,13 +30,13 @@ class Sources:
 def write_sources(
     entries: Sequence[Lowered], weights: bytes, name: str, folder: Path, threads: int = 1
 ) -> Sources:
-    """Write header, driver, weights, generated kernels and, where threads are used, the thread pool.
+    """Write header, driver, weights and, where threads are used, the thread pool into `folder`.
 
     Args:
         entries: the model as kernel calls, once for each shape.
         weights: the read-only data that `weights` pointers of all of them point into, `weight_bytes` long.
         name: the artefact's name.
-        folder: an existing folder to write into, best empty.
+        folder: an existing folder, best empty.
         threads: threads that one inference may use, the caller's included.
 
     Raises:
@@ -56,9 +56,6 @@ def write_sources(
     digest = hashlib.sha256(weights).hexdigest()
     driver.write_text(render_driver(entries, name, threads, digest))
     sources = [driver]
-    if entries[0].source:
-        sources.append(folder / "generated.c")
-        sources[-1].write_text(entries[0].source)
     if parallel:
         runtime = resources.files("budgetc.emit") / "runtime"
         for file in ("pool.c", "pool.h"):

@@ -10,15 +10,15 @@ import numpy as np
 import onnx
 import onnx.version_converter
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import ModelError, printable
+from budgetc_specs.errors import ModelError
 from onnx import helper, numpy_helper
 
 from budgetc.lower.generated import generate
 from budgetc.lower.graph import Array, Graph, Operation, Value
 from budgetc.lower.placement import Storage
+from budgetc.lower.refusal import no_code, reason_of
 from budgetc.lower.scheduled import copying_function, lower_scheduled
 
-_LONGEST_REASON = 200
 _MODERN_OPSET = 17
 
 
@@ -90,10 +90,7 @@ class ForeignCompiler:
             if newer is not None:
                 with contextlib.suppress(Exception):  # the first reason is the one to tell
                     return self._imported(newer)
-            raise ModelError(
-                f"{op.label} cannot be compiled: {_reason(error)}",
-                "export the model with another opset, or replace the operator by simpler ones.",
-            ) from error
+            raise no_code(op, reason_of(error)) from error
 
     def _imported(self, model: onnx.ModelProto) -> Any:
         import tvm
@@ -171,15 +168,6 @@ def with_indices_in_bounds(model: onnx.ModelProto, graph: Graph) -> onnx.ModelPr
     del model.graph.node[:]
     model.graph.node.extend(copies)
     return model
-
-
-def _reason(error: Exception) -> str:
-    """The line of a message that says what is wrong, for some bring a traceback of their own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    return printable(line)[:_LONGEST_REASON]
 
 
 class _Unroller:

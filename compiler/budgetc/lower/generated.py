@@ -1,4 +1,4 @@
-"""Operators that neither a kernel of ours nor TVM takes, as plain C that emx-onnx-cgen generates.
+"""Operators without a kernel of ours, as plain C that emx-onnx-cgen generates.
 
 The C is scalar and not tuned: it serves nodes in which no model spends its time. One node becomes
 one function over raw pointers, as every other kernel is.
@@ -8,15 +8,18 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
-from budgetc_specs.errors import ModelError, printable
 
 from budgetc.lower.graph import Array, Graph, Operation
+from budgetc.lower.refusal import no_code, reason_of
 
 if TYPE_CHECKING:
     from emx_onnx_cgen.compiler import Compiler
+
+GENERATED_FILE = "generated.c"
+"""Where the C of a library lies beside its object file."""
 
 LARGEST_LITERAL = 256
 """Elements of a constant that is written into the C text; larger ones are passed as weights."""
@@ -47,7 +50,6 @@ A double is rounded to odd first, since rounding twice to nearest can end on the
 LARGEST_STACK_BYTES = 16 * 1024
 """Working memory that a generated function may put on the stack, in bytes for each of its arrays."""
 
-_LONGEST_REASON = 200
 _NAME = "budgetc_generated_function"
 _DATA = re.compile(r"^(?:extern )?(const (?:EMX_UNUSED )?\w+ \w+(?:\[\d+\])+)", re.MULTILINE)
 _OWN_NAMES = re.compile(r"\b((?:node|weight)\d+_)")
@@ -80,11 +82,11 @@ def generate(op: Operation, graph: Graph, name: str) -> GeneratedFunction:
     try:
         text = _compiler().compile(model).replace(_NAME, name)
     except Exception as error:  # its own kinds, and whatever a model it does not know makes of it
-        raise _refused(op, _reason(error)) from error
+        raise no_code(op, reason_of(error)) from error
     if "malloc(" in text:
-        raise _refused(op, f"it needs more than {LARGEST_STACK_BYTES} bytes to work in")
+        raise no_code(op, f"it needs more than {LARGEST_STACK_BYTES} bytes to work in")
     if _STATE.search(text):
-        raise _refused(op, "it remembers something from one inference to the next")
+        raise no_code(op, "it remembers something from one inference to the next")
     own = _OWN_NAMES.sub(rf"{name}_\1", _DATA.sub(r"static \1", text))
     return GeneratedFunction(own, inputs)
 
@@ -137,16 +139,3 @@ def _with_weights_as_inputs(model: onnx.ModelProto, graph: Graph) -> tuple[str, 
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     return tuple(i.name for i in model.graph.input)
-
-
-def _refused(op: Operation, reason: str) -> ModelError:
-    return ModelError(
-        f"{op.label} cannot be compiled: {reason}",
-        "export the model with another opset, or replace the operator by simpler ones.",
-    )
-
-
-def _reason(error: Exception) -> str:
-    lines: Sequence[Any] = str(error).splitlines()
-    first = next((line.strip() for line in lines if line.strip()), type(error).__name__)
-    return printable(first)[:_LONGEST_REASON]

@@ -11,7 +11,7 @@ from budgetc.lower.assembler import Assembler, Shared
 from budgetc.lower.codes import make_codes_unsigned
 from budgetc.lower.constants import fold_constants
 from budgetc.lower.fusion import fuse
-from budgetc.lower.generated import one_file
+from budgetc.lower.generated import GENERATED_FILE, one_file
 from budgetc.lower.graph import Graph
 from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.importer import import_model
@@ -33,12 +33,14 @@ WEIGHT_SLACK = 64  # a vector load of the last constant may pass its end
 class Code:
     """What lowering made: the call list of each entry point, the weights and the TIR functions behind the object file.
 
-    `grown` says whether it would be smaller if it were compact.
+    `source` is the text of a C file with the kernels that the object file does not have, or empty; `grown` says whether
+    it would be smaller if it were compact.
     """
 
     entries: tuple[Lowered, ...]
     weights: bytes
     functions: Sequence[object]
+    source: str = ""
     grown: bool = False
 
     @property
@@ -106,11 +108,11 @@ def lower(
         for graph, steps in zip(graphs, programs, strict=True)
     ]
     shared.blob += bytes(WEIGHT_SLACK if shared.blob else 0)
-    source = one_file(shared.sources)
-    entries = [replace(e, weight_bytes=len(shared.blob), source=source) for e in entries]
+    entries = [replace(e, weight_bytes=len(shared.blob)) for e in entries]
     grows = any(s.family and _grows(s.family) for steps in programs for s in steps.steps)
     grown = shared.larger or grows
-    return Code(tuple(entries), bytes(shared.blob), shared.functions, grown)
+    source = one_file(shared.sources)
+    return Code(tuple(entries), bytes(shared.blob), shared.functions, source, grown)
 
 
 def _grows(family: Family) -> bool:
@@ -118,8 +120,10 @@ def _grows(family: Family) -> bool:
 
 
 def write(code: Code, target: Target, capability: Capability, folder: Path) -> Path:
-    """Emit the object file and the weights blob into a folder."""
+    """Emit the object file, the weights blob and the generated C, where there is any, into a folder."""
     path = folder / "kernels.o"
     target.emit_object(code.functions, capability, path)
     (folder / "weights.bin").write_bytes(code.weights)
+    if code.source:
+        (folder / GENERATED_FILE).write_text(code.source)
     return path

@@ -67,7 +67,6 @@ class Lowered:
 
     `arena_lower_bound` is what the calls need in their order, the most bytes alive at one of them; `arena_order_bound`
     is what they are proven to need in any order. `arena_map` says what lies where.
-    `source` is the text of a C file with the kernels that the object file does not have.
     """
 
     inputs: tuple[Port, ...]
@@ -79,7 +78,6 @@ class Lowered:
     alignment: int = 64
     arena_order_bound: int = 0
     arena_map: tuple[Slot, ...] = ()
-    source: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -112,5 +110,4 @@ class Lowered:
             alignment=value["alignment"],
             arena_order_bound=value["arena_order_bound"],
             arena_map=tuple(Slot(**s) for s in value["arena_map"]),
-            source=value["source"],
         )

@@ -12,6 +12,7 @@ import pytest
 from budgetc.baseline import make_session
 from budgetc.build import link_produced
 from budgetc.load import LoadedModel
+from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.graph import Graph
 from budgetc.lower.importer import import_model
 from budgetc.lower.lower import prepare
@@ -66,6 +67,13 @@ class Library:
     model: Model
     lowered: Lowered
     run: LoadedModel
+    folder: Path
+
+    @property
+    def generated(self) -> str:
+        """The text of the C file for nodes without kernels; empty where there is none."""
+        file = self.folder / GENERATED_FILE
+        return file.read_text() if file.exists() else ""
 
     @property
     def kernels(self) -> list[str]:
@@ -121,7 +129,7 @@ def build_library(
             folder=str(folder),
         )
         linked = link_produced(folder, "net", sheet, "shared", zig_cache / "zig")
-        return Library(model, linked.lowered, LoadedModel(folder, linked.interface))
+        return Library(model, linked.lowered, LoadedModel(folder, linked.interface), folder)
 
     return build
 

@@ -1,7 +1,6 @@
 """Recurrent layers in whole libraries: the standard's own cases, every attribute, and int8, against onnxruntime."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,6 @@ import onnx
 import pytest
 from budgetc.baseline import make_session
 from budgetc.model import parse_model
-from budgetc.produce import produce
-from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -214,20 +211,9 @@ def test_weights_that_are_stored_take_two_kernels(build_library: Callable[..., A
     assert len(library.lowered.calls) == 2
 
 
-def test_code_does_not_grow_with_the_steps(tmp_path: Path, host: Capability) -> None:
-    sizes = []
-    for steps in (48, 480):
-        model = parse_model(layer("GRU", steps)[0].SerializeToString(), "test.onnx")
-        (tmp_path / "model.onnx").write_bytes(model.data)
-        produce(
-            model=str(tmp_path / "model.onnx"),
-            kind="host",
-            capability=host.model_dump(mode="json"),
-            trials=0,
-            records=str(tmp_path / "records"),
-            folder=str(tmp_path),
-        )
-        sizes.append((tmp_path / "kernels.o").stat().st_size)
+def test_code_does_not_grow_with_the_steps(build_library: Callable[..., Any]) -> None:
+    folders = [build_library(layer("GRU", steps)[0]).folder for steps in (48, 480)]
+    sizes = [(folder / "kernels.o").stat().st_size for folder in folders]
     assert abs(sizes[1] - sizes[0]) < 1024
 
 
