@@ -2,7 +2,7 @@
 
 import numpy as np
 
-C_TYPES = {
+_ARITHMETIC = {
     "float32": "float",
     "float64": "double",
     "uint8": "uint8_t",
@@ -14,26 +14,20 @@ C_TYPES = {
     "int64": "int64_t",
     "uint64": "uint64_t",
     "bool": "uint8_t",  # C's bool has no fixed size that C++ shares
-    "float16": "uint16_t",
-    "bfloat16": "uint16_t",
-    "float8_e4m3fn": "uint8_t",
-    "float8_e4m3fnuz": "uint8_t",
-    "float8_e5m2": "uint8_t",
-    "float8_e5m2fnuz": "uint8_t",
-    "float8_e8m0fnu": "uint8_t",
-    "float6_e2m3fn": "uint8_t",
-    "float6_e3m2fn": "uint8_t",
-    "float4_e2m1fn": "uint8_t",
-    "uint4": "uint8_t",
-    "int4": "int8_t",
-    "uint2": "uint8_t",
-    "int2": "int8_t",
+}
+ARITHMETIC_TYPES = frozenset(_ARITHMETIC)
+"""Those that kernels compute with; the others pass through code that converts."""
+
+C_TYPES = {
+    **_ARITHMETIC,
+    **dict.fromkeys(("float16", "bfloat16"), "uint16_t"),
+    **dict.fromkeys(("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2"), "uint8_t"),
+    **dict.fromkeys(("float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn"), "uint8_t"),
+    **dict.fromkeys(("float6_e3m2fn", "float4_e2m1fn", "uint4", "uint2"), "uint8_t"),
+    **dict.fromkeys(("int4", "int2"), "int8_t"),
 }
 """What a program in C passes for each: for a type that C and C++ do not share, its bits in an unsigned integer, one
 element each, and a whole number of less than a byte as a byte."""
-
-ARITHMETIC_TYPES = frozenset(list(C_TYPES)[:11])
-"""Those that kernels compute with; the others pass through code that converts."""
 
 
 def numpy_type(name: str) -> np.dtype[np.generic]:
