@@ -50,8 +50,8 @@ class Record:
         return {
             "kernel": self.kernel,
             "task": self.task,
-            "point": None if self.point is None else [list(knob) for knob in self.point],
-            "times": [[[list(knob) for knob in p], t] for p, t in self.times.items()],
+            "point": None if self.point is None else point_to_json(self.point),
+            "times": [[point_to_json(p), t] for p, t in self.times.items()],
             "fruitless": self.fruitless,
         }
 
@@ -65,8 +65,8 @@ class Record:
         return Record(
             kernel=str(data["kernel"]),
             task=str(data["task"]),
-            times={_point(p): None if t is None else float(t) for p, t in data["times"]},
-            point=None if data["point"] is None else _point(data["point"]),
+            times={point_from_json(p): None if t is None else float(t) for p, t in data["times"]},
+            point=None if data["point"] is None else point_from_json(data["point"]),
             fruitless=int(data["fruitless"]),
         )
 
@@ -99,5 +99,15 @@ class Records:
         return self._folder / f"{task}.json"
 
 
-def _point(knobs: Any) -> Point:
+def point_to_json(point: Point) -> list[list[str | int]]:
+    """A point as a file has it."""
+    return [list(knob) for knob in point]
+
+
+def point_from_json(knobs: Any) -> Point:
+    """The inverse of `point_to_json`.
+
+    Raises:
+        TypeError, ValueError: it is no point.
+    """
     return tuple((str(name), int(value)) for name, value in knobs)

@@ -25,7 +25,7 @@ from budgetc.lower.points import Work
 from budgetc.tuning.contenders import Contenders, compile_contenders
 from budgetc.tuning.course import TURN, Contest, most_promising, share
 from budgetc.tuning.race import advantage
-from budgetc.tuning.records import Records
+from budgetc.tuning.records import Records, point_from_json, point_to_json
 from budgetc.worker import ChildDied
 
 _UNDER_WAY = "tuning.json"
@@ -89,7 +89,7 @@ class Tuner:
         return [
             {
                 **c.record.to_json(),
-                "point": [list(knob) for knob in c.point],
+                "point": point_to_json(c.point),
                 "share": share(c, self._contests),
             }
             for c in self._contests
@@ -155,7 +155,7 @@ class Tuner:
     @contextmanager
     def _compiled(self, chosen: Sequence[tuple[Contest, Point]]) -> Iterator[Contenders]:
         noted = [
-            [c.work.task.kind, c.work.task.digest, [list(knob) for knob in p]]
+            [c.work.task.kind, c.work.task.digest, point_to_json(p)]
             for c, p in chosen
             if p not in c.record.times
         ]
@@ -173,8 +173,7 @@ class Tuner:
             return
         for kind, task, knobs in json.loads(self._under_way.read_text()):
             record = self._records.recall(kind, task)
-            point = tuple((str(name), int(value)) for name, value in knobs)
-            self._records.keep(record.measured({point: None}, None))
+            self._records.keep(record.measured({point_from_json(knobs): None}, None))
         self._under_way.unlink()
 
     def _keep(
