@@ -347,12 +347,8 @@ def main(given: Sequence[str] | None = None) -> int:
         return 1
     limits = highest(peaks)
     rows = [timed.row(limits) for timed in found]
-    text = table(rows, limits)
-    print(text)
-    tables.write_csv(rows, arguments.out / "kernels.csv")
-    (arguments.out / "kernels.md").write_text(text, encoding="utf-8")
+    tables.publish("kernels", table(rows, limits), rows, arguments.out, arguments.page)
     if arguments.page:
-        tables.insert(arguments.page, "kernels", text)
         chart = arguments.page.parent / "images" / "roofline.svg"
         chart.write_text(roofline("Kernels on one core", limits, points(rows)), encoding="utf-8")
     return 0

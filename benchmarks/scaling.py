@@ -193,12 +193,7 @@ def main(given: Sequence[str] | None = None) -> int:
             file=sys.stderr,
             flush=True,
         )
-    text = table(rows)
-    print(text)
-    tables.write_csv(rows, arguments.out / "scaling.csv")
-    (arguments.out / "scaling.md").write_text(text, encoding="utf-8")
-    if arguments.page:
-        tables.insert(arguments.page, "scaling", text)
+    tables.publish("scaling", table(rows), rows, arguments.out, arguments.page)
     return 0
 
 

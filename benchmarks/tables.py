@@ -56,6 +56,17 @@ def insert(page: Path, part: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
+def publish(
+    name: str, text: str, rows: Sequence[Mapping[str, Any]], out: Path, page: Path | None
+) -> None:
+    """Print a table, keep it and its rows in a folder, and put it into a page's part of that name."""
+    print(text)
+    write_csv(rows, out / f"{name}.csv")
+    (out / f"{name}.md").write_text(text, encoding="utf-8")
+    if page:
+        insert(page, name, text)
+
+
 def numbers(text: str) -> list[int]:
     """The thread counts of an option such as "1,2".
 

@@ -103,12 +103,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if unknown := sorted(set(names) - set(models.cases(arguments.models))):
         parser.error(f"no such model: {', '.join(unknown)}")
     rows = [row for name in names for p in precisions for row in trace(name, p, arguments)]
-    text = table(rows)
-    print(text)
-    tables.write_csv(rows, arguments.out / "tuning.csv")
-    (arguments.out / "tuning.md").write_text(text, encoding="utf-8")
-    if arguments.page:
-        tables.insert(arguments.page, "tuning", text)
+    tables.publish("tuning", table(rows), rows, arguments.out, arguments.page)
     return 0
 
 
