@@ -35,7 +35,7 @@ def check_operators(
         targets: kinds and sheets.
 
     Returns:
-        How many kernels are ours (`own`), and how many nodes of each operator TVM compiles.
+        How many kernels are ours (`own`), and nodes of each operator that has other code.
 
     Raises:
         ModelError: operators that cannot be compiled, all that are known, each with its node, its place in the model
@@ -71,7 +71,7 @@ def check_operators(
 def survey(
     model: str, source: str, recipe: str, targets: Sequence[Sequence[Any]], folder: str
 ) -> dict[str, Any]:
-    """Run the passes, lower, and let TVM import what it would compile.
+    """Run the passes, lower, and make the code of the nodes that have no kernel.
 
     Args:
         model: file with the normalised model.

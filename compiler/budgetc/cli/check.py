@@ -88,7 +88,7 @@ def _sheets(spec: "Spec") -> "list[tuple[str, Capability]]":
 def _kernels(counts: dict[str, int]) -> str:
     """How much of the model has kernels of our own."""
     rest = [f"{n} {name}" if n > 1 else name for name, n in counts.items() if name != "own"]
-    foreign = f", and TVM's code for {', '.join(rest)}" if rest else ""
+    foreign = f", and code without a schedule for {', '.join(rest)}" if rest else ""
     return f"{counts.get('own', 0)} of our own{foreign}"
 
 

@@ -34,7 +34,8 @@ class Arbiter:
     """Explains differences of one model, or finds that nothing does.
 
     Attributes:
-        against_reference: inferences in which onnx's evaluator was right and onnxruntime was not.
+        against_reference: inferences in which onnx's evaluator, or onnxruntime without its optimiser, was right and
+            onnxruntime was not.
     """
 
     def __init__(self, oracle: Oracle, tolerance: float, steps: Mapping[str, float]) -> None:

@@ -49,7 +49,7 @@ class Oracle:
             return self._session.run(feed)
         try:
             return self.definition(feed)
-        except Exception as error:
+        except Exception as error:  # of whatever kind its numpy code raises
             words = printable(" ".join(str(error).split()))
             raise ModelError(
                 f"no reference runs the model: onnx's evaluator fails with {words}; {self._why}",

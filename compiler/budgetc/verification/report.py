@@ -35,7 +35,7 @@ class Report:
         tolerance: the part of its magnitude by which a real output might differ.
         cases: real inputs first.
         skipped: kinds of inputs that were not compared.
-        against_reference: inferences in which onnx's evaluator confirmed the library against onnxruntime.
+        against_reference: inferences in which the graph as it is written confirmed the library against onnxruntime.
     """
 
     reference: str
@@ -79,7 +79,8 @@ class Report:
         lines += [f"{skipped.name}: not compared, {skipped.why}" for skipped in self.skipped]
         if self.against_reference:
             lines.append(
-                f"onnxruntime was wrong by onnx's evaluator in {self.against_reference} inferences"
+                f"onnxruntime was wrong in {self.against_reference} inferences, by the graph as it is "
+                "written"
             )
         return "\n".join(lines)
 
