@@ -16,6 +16,7 @@ WINDOWS = {
     "channels that are no quads": replace(POINTWISE, channels=29),
     "many filters": replace(POINTWISE, filters=128),
     "float": replace(POINTWISE, integer=False),
+    "a kernel that is one run": replace(POINTWISE, channels=1, kernel=(1, 49), out=(1, 14)),
     "quads": Window("depthwise", channels=64, filters=64, groups=64, out=(5, 7), row_gap=64),
     "quads with a stride": Window("depthwise", channels=64, filters=64, groups=64, stride=(2, 2)),
     "blocks of quads": Window("depthwise", channels=192, filters=192, groups=192, out=(4, 3)),

@@ -111,6 +111,10 @@ def sizes_of(task: Task, shape: ConvolutionShape, lanes: int, pixels: int, vecto
     )
 
 
+_POINTWISE = {"kernel": (1, 1), "stride": (1, 1)}
+"""What an open task says of itself: strides are sizes, and a kernel that is a run is channels of the reduction."""
+
+
 def opened(
     task: Task, shape: ConvolutionShape, lanes: int, pixels: int, vectors: int
 ) -> Opened | None:
@@ -141,7 +145,7 @@ def opened(
         inputs=(nominal(x, channels),),
         output=nominal(y, filters),
         operands=tuple(nominal(a, filters) for a in task.operands),
-        attributes=(*{**dict(task.attributes), "stride": (1, 1)}.items(), ("open", True)),
+        attributes=(*{**dict(task.attributes), **_POINTWISE}.items(), ("open", True)),
         numbers=task.numbers + len(sizes),
     )
     return Opened(form, sizes)
