@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from budgetc.registry import PASSES, TARGETS, find_pass, find_target, installed
+from budgetc_passes.offer import Searchable
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import BudgetcError
 
@@ -33,7 +34,8 @@ order, with options in braces:
 
 `passes: auto` in a spec tries recipes from the most faithful to the smallest; the list is in
 [plan.py](../compiler/budgetc/search/plan.py). `budgetc passes NAME` prints an entry of this page, for plugins' passes
-as well.
+as well. What an entry says that its pass offers to the search, by parts of a model, is chosen for each part alone
+([offer.py](../passes/budgetc_passes/offer.py)).
 [ARCHITECTURE.md](../ARCHITECTURE.md#add-a-pass) says how to add one.
 """
 
@@ -127,6 +129,11 @@ def _pass_entry(name: str, kind: Any) -> str:
     options = list(_options(kind, meanings))
     if options:
         lines.append("\n" + _table(("option", "default", "meaning"), options))
+    if isinstance(kind, Searchable):
+        offer = _joined(inspect.getdoc(kind.offer) or "")
+        lines.append(
+            f"\nOffered to the search, stage `{kind.stage}`: {offer[0].lower()}{offer[1:]}\n"
+        )
     lines.append(f"\n[{_home(kind)}](../{_home(kind)})\n")
     return "".join(lines)
 

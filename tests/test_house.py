@@ -21,6 +21,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:root|home|tmp|work|opt)/\w")
 # What the compiler may know of passes and targets; the rest comes through entry points.
 CONTRACTS = {
     "budgetc_passes.contract",
+    "budgetc_passes.offer",
     "budgetc_targets.contract",
     "budgetc_targets.expression",
     "budgetc_targets.recurrence",

@@ -74,8 +74,62 @@ def test_its_pass_is_listed_and_described(budgetc: Budgetc) -> None:
     assert listed.returncode == 0, listed.stderr
     assert "scale-weights" in listed.stdout
     described = budgetc("passes", "scale-weights").stdout
-    assert described.startswith("scale-weights{factor=1.0}")
+    assert described.startswith('scale-weights{factor=1.0, layers=""}')
     assert "budgetc-example 1.0" in described
+
+
+SPACE = """
+import json, sys
+from pathlib import Path
+from budgetc.model import load_model
+from budgetc.registry import find_target
+from budgetc.search.space import find_space
+
+model, file = load_model(Path(sys.argv[1])), Path(sys.argv[2])
+file.write_bytes(model.data)
+sheet = find_target("x86-64").capability("x86-64-v3", 1)
+space = find_space(file, model.path, sheet, calibrated=False)
+levels = {"scale-weights": {"conv": "scaled"}}
+chosen = space.settings(levels, {"scale-weights": {"factor": 0.25}})
+print(json.dumps([[family.name for family in space.families], str(space.recipe(chosen)), space.notes]))
+"""
+
+
+def explore(plugin: Path, tmp_path: Path, also: Path | None = None) -> list:
+    """The families of the model's search space, a recipe in it, and what was left out."""
+    spec_of(tmp_path)
+    path = os.pathsep.join(str(p) for p in (plugin, also) if p)
+    done = subprocess.run(
+        [sys.executable, "-c", SPACE, str(tmp_path / "one.onnx"), str(tmp_path / "model.onnx")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_its_pass_offers_is_searched(plugin: Path, tmp_path: Path) -> None:
+    families, recipe, notes = explore(plugin, tmp_path)
+    assert "scale-weights" in families
+    step = "scale-weights{factor=0.25,layers=conv}"
+    assert recipe == f"clean | fuse | clean | {step} | clean"
+    assert notes == []
+
+
+def test_a_broken_plugin_is_left_out_of_the_search(plugin: Path, tmp_path: Path) -> None:
+    rival = distribution(
+        tmp_path / "rival",
+        "budgetc-rival",
+        "budgetc.passes",
+        "broken = rival:Broken",
+        "import nowhere",
+    )
+    families, _, notes = explore(plugin, tmp_path, rival)
+    assert "scale-weights" in families
+    (note,) = notes
+    assert "rival:Broken of budgetc-rival" in note
 
 
 def test_its_target_is_listed_with_its_sheet(budgetc: Budgetc) -> None:

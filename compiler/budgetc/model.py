@@ -180,6 +180,7 @@ def _normalised(path: Path, model: onnx.ModelProto, shapes: Mapping[str, Sequenc
         model = infer_static_shapes(write_as_qdq(model))
     if widen_halves(model):
         model = infer_static_shapes(model)
+    name_nodes(model)  # what became of control flow, of integers and of halves
     _check(model)
     data = _serialised(model)
     weights = [

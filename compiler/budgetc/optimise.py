@@ -6,10 +6,10 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-from budgetc_passes.contract import Evidence, Note, PassError
+from budgetc_passes.contract import Evidence, Note, Pass, PassError, PassResult
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, SpecError
-from budgetc_specs.recipe import parse_recipe
+from budgetc_specs.recipe import Step, parse_recipe
 
 from budgetc.child import report_progress
 from budgetc.data import load_data
@@ -64,18 +64,29 @@ def optimise(
             evidence = Evidence(sheet)
         results = []
         for index, current in enumerate(models):
-            proto = onnx.load_model_from_string(current.data)
-            try:
-                results.append(each.run(ir.from_proto(proto), evidence))
-            except PassError as error:
-                raise ModelError(f"{source}: pass {step}: {error}") from error
-            if results[-1].modified:
-                models[index] = _reread(results[-1].model, source, str(step))
+            models[index], result = run_pass(current, step, each, evidence, source)
+            results.append(result)
         first = results[0]
         ledger.append(_entry(str(step), first.modified, models[0], first.notes))
     for (_, file), current in zip(files, models, strict=True):
         Path(file).write_bytes(current.data)
     return {"ledger": ledger}
+
+
+def run_pass(
+    model: Model, step: Step, each: Pass, evidence: Evidence, source: str
+) -> tuple[Model, PassResult]:
+    """Run one pass of a recipe; the model that it makes is checked as if it came from outside.
+
+    Raises:
+        ModelError: the pass refuses the model.
+    """
+    proto = onnx.load_model_from_string(model.data)
+    try:
+        result = each.run(ir.from_proto(proto), evidence)
+    except PassError as error:
+        raise ModelError(f"{source}: pass {step}: {error}") from error
+    return (_reread(result.model, source, str(step)) if result.modified else model), result
 
 
 def _reread(model: ir.Model, source: str, step: str) -> Model:

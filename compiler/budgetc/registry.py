@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from budgetc_passes.contract import Pass
+from budgetc_passes.offer import STAGES, Searchable
 from budgetc_specs.errors import EnvironmentError_, SpecError, did_you_mean, quoted
 from budgetc_specs.recipe import Recipe, Step
 from budgetc_targets.contract import Target
@@ -58,6 +59,29 @@ def find_pass(name: str) -> type[Pass]:
     return found  # type: ignore[return-value]  # a dataclass type says nothing of the protocol
 
 
+def find_searchable() -> tuple[Mapping[str, type[Searchable]], tuple[str, ...]]:
+    """The pass classes that the search may choose settings of, by name in the order of recipes.
+
+    Returns:
+        The classes, and a sentence for each plugin that cannot be loaded: it is left out, since no spec
+        has asked for it.
+    """
+    found: dict[str, type[Searchable]] = {}
+    notes = []
+    for name in installed(PASSES):
+        try:
+            kind = find_pass(name)
+        except EnvironmentError_ as error:
+            notes.append(f"{error.message}; the search goes on without it")
+            continue
+        if isinstance(kind, Searchable):
+            if kind.stage not in STAGES:
+                raise _unfit(PASSES, name)
+            found[name] = kind
+    ordered = sorted(found.items(), key=lambda item: STAGES.index(item[1].stage))
+    return dict(ordered), tuple(notes)
+
+
 def make_passes(recipe: Recipe) -> Sequence[Pass]:
     """The passes of a recipe with their options.
 
@@ -96,16 +120,20 @@ def _load(group: str, name: str, what: str, listing: str) -> Any:
         return points[name].load()
     except Exception as error:
         raise EnvironmentError_(
-            f"the plugin {points[name].value} of {_owner(points[name])} cannot be loaded: "
-            f"{type(error).__name__}: {error}",
+            f"the plugin {made_by(group, name)} cannot be loaded: {type(error).__name__}: {error}",
             "reinstall or uninstall it.",
         ) from error
 
 
-def _unfit(group: str, name: str) -> EnvironmentError_:
+def made_by(group: str, name: str) -> str:
+    """A plugin and its distribution, as messages name it."""
     point = installed(group)[name]
+    return f"{point.value} of {_owner(point)}"
+
+
+def _unfit(group: str, name: str) -> EnvironmentError_:
     return EnvironmentError_(
-        f"the plugin {point.value} of {_owner(point)} does not keep the contract of {group}",
+        f"the plugin {made_by(group, name)} does not keep the contract of {group}",
         "reinstall or uninstall it.",
     )
 

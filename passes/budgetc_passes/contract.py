@@ -39,7 +39,9 @@ class Evidence:
     hold all of it. It is empty for a pass that did not ask for it.
 
     A model that is compiled for several shapes goes through a pass once for each. `results` keeps what the pass
-    measured for the first, so that all of them get the same numbers, and their weights stay equal.
+    measured for the first, so that all of them get the same numbers, and their weights stay equal. One model may go
+    through a pass with other options again as well: what is measured has a name that says all that it depends on,
+    but for the model's weights.
     """
 
     capability: Capability

@@ -9,8 +9,8 @@ group.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import networkx as nx
 import onnx_ir as ir
@@ -36,20 +36,50 @@ class Group:
         filters: the layers that compute the channels.
         bundles: for each bundle, the positions on each axis that go with it.
         reason: why no bundle may be removed; None if any may.
+        name: the first of the layers; numbered where it computes several groups.
     """
 
     filters: tuple[Filters, ...]
     bundles: tuple[Mapping[Axis, tuple[int, ...]], ...]
     reason: str | None
+    name: str = ""
 
     @property
-    def name(self) -> str:
-        """The layers that compute the channels."""
-        return ", ".join(label(filters.layer) for filters in self.filters)
+    def others(self) -> tuple[str, ...]:
+        """The layers but the first."""
+        return tuple(label(filters.layer) for filters in self.filters[1:])
+
+    @property
+    def touched(self) -> tuple[ir.Node, ...]:
+        """The nodes with constants that hold channels of the group, in graph order."""
+        nodes: set[ir.Node] = set()
+        for holder, _ in self.bundles[0] if self.bundles else ():
+            if not isinstance(holder, ir.Value):
+                nodes.add(holder.node)
+            elif constant(holder) is not None:
+                nodes.update(holder.consumers())
+        graph = self.filters[0].layer.graph
+        return tuple(node for node in graph or () if node in nodes)
 
 
 def coupling_groups(model: ir.Model) -> tuple[Group, ...]:
     """The groups of all channels that layers with constant weights compute, in graph order."""
+    return tuple(_named(_groups(model)))
+
+
+def _named(groups: Iterable[Group]) -> Iterator[Group]:
+    taken: set[str] = set()
+    for group in groups:
+        stem = name = label(group.filters[0].layer)
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{stem}#{count}"
+        taken.add(name)
+        yield replace(group, name=name)
+
+
+def _groups(model: ir.Model) -> list[Group]:
     starts = [found for node in model.graph for found in _filters(node)]
     groups: list[Group] = []
     seen: set[Axis] = set()
@@ -68,7 +98,7 @@ def coupling_groups(model: ir.Model) -> tuple[Group, ...]:
             bundles = tuple({axis: (channel,)} for channel in range(channels))
             groups.append(Group((start,), bundles, frozen[axis]))
         groups += _bundles(relations, frozen, starts)
-    return tuple(groups)
+    return groups
 
 
 def _filters(node: ir.Node) -> Iterator[Filters]:
@@ -133,11 +163,13 @@ def _bundles(
             for axis, positions in others:
                 graph.add_edges_from((anchor, (axis, int(at))) for at in positions[channel])
     groups: dict[frozenset[Axis], list[dict[Axis, tuple[int, ...]]]] = {}
+    order = list(dict.fromkeys(axis for r in relations for axis, _ in r.members))
     for component in nx.connected_components(graph):
         bundle: dict[Axis, list[int]] = {}
         for axis, at in component:
             bundle.setdefault(axis, []).append(at)
-        ordered = {axis: tuple(sorted(found)) for axis, found in bundle.items()}
+        # A component is a set: its order varies from run to run, and that of the axes would with it.
+        ordered = {axis: tuple(sorted(bundle[axis])) for axis in order if axis in bundle}
         groups.setdefault(frozenset(ordered), []).append(ordered)
     for axes, bundles in groups.items():
         filters = tuple(item for item in starts if (item.weight, item.axis) in axes)

@@ -193,7 +193,10 @@ def add_node(
         type=None if dtype is None else ir.TensorType(dtype),
     )
     converted = ir.convenience.convert_attributes(attributes or {})
-    node = ir.Node("", op_type, inputs, converted, outputs=[output], name=output.name)
+    taken, name = {each.name for each in graph.all_nodes()}, output.name or op_type
+    while name in taken:  # recipes name nodes: an old one must not have to give up its name
+        name += "_"
+    node = ir.Node("", op_type, inputs, converted, outputs=[output], name=name)
     graph.insert_before(anchor, node)
     return output
 

@@ -5,8 +5,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 from budgetc_passes.cleanup.clean import Clean
+from budgetc_passes.contract import PassError
 from budgetc_passes.coupling import coupling_groups
 from budgetc_passes.fusion.fuse import Fuse
+from budgetc_passes.names import join_values
+from budgetc_passes.offer import Part
 from budgetc_passes.pruning.channels import PruneChannels
 from budgetc_passes.relations import Use
 
@@ -65,8 +68,8 @@ def test_real_models_before_fusion(apply, real, same, real_name, ort):
 def test_notes_name_every_group(apply, real):
     done = apply(real("mlperf_tiny_resnet8_cifar10"), Clean(), Fuse(), PruneChannels())
     notes = {note.node: (note.kind, note.text) for note in done.notes if "kept" in note.text}
-    assert notes["conv2d, conv2d_2"] == ("did", "kept 8 of 16 channels")
-    assert notes["conv2d_7, conv2d_8"] == ("did", "kept 48 of 64 channels")
+    assert notes["conv2d"] == ("did", "kept 8 of 16 channels, with conv2d_2")
+    assert notes["conv2d_7"] == ("did", "kept 48 of 64 channels, with conv2d_8")
     kind, text = notes["dense"]
     assert kind == "refused"
     assert text.startswith("kept all 10: dense_sm (Softmax)")
@@ -129,6 +132,11 @@ def test_reshape_targets_and_depthwise_groups_follow(apply, parse, same):
     ("options", "message"),
     [
         ({"ratio": 0}, "between 0 and 1"),
+        ({"ratio": -0.1, "groups": "a=0.5"}, "between 0 and 1"),
+        ({"groups": "a=1.0"}, "'a' has the ratio 1.0; it is 0 or more, below 1"),
+        ({"groups": "a=half"}, "groups: 'a=half' is not a name, = and a number"),
+        ({"groups": "a"}, "groups: 'a' is not a name, = and a number"),
+        ({"groups": "a=0.5;a=0.25"}, "groups: 'a' is named twice"),
         ({"ratio": 1.0}, "between 0 and 1"),
         ({"align": -1}, "number of channels"),
         ({"norm": "l3"}, '"l1" or "l2"'),
@@ -137,3 +145,84 @@ def test_reshape_targets_and_depthwise_groups_follow(apply, parse, same):
 def test_options_out_of_bounds(options, message):
     with pytest.raises(ValueError, match=message):
         PruneChannels(**options)
+
+
+RESIDUAL = """g (float[1,4,6,6] x, float[16,4,1,1] w, float[16,16,1,1] v, float[32,16,1,1] u, float[8] b,
+                 float[32,8] d) => (float[1,8] y)
+    { [first] a = Conv (x, w) [second] c = Conv (a, v) [sum] s = Add (a, c) [third] e = Conv (s, u)
+      [pool] p = GlobalAveragePool (e) [flat] f = Flatten (p) [head] y = Gemm (f, d, b) }"""
+
+
+@pytest.fixture
+def residual(parse):
+    rng = np.random.default_rng(0)
+    shapes = {"w": (16, 4, 1, 1), "v": (16, 16, 1, 1), "u": (32, 16, 1, 1), "b": (8,), "d": (32, 8)}
+    return parse(RESIDUAL, **{name: rng.normal(size=s).astype("f") for name, s in shapes.items()})
+
+
+def test_what_is_offered(residual, evidence):
+    offer = PruneChannels.offer(ir.from_proto(residual), evidence.capability)
+    assert offer.options == {}
+    first, third = offer.parts
+    # 16 channels in blocks of 8 keep 16 or 8, 32 keep 32, 24, 16 or 8: a ratio for each.
+    assert first == Part("first", (0.0, 0.5), ("first", "second", "third"), 64 + 256 + 512)
+    assert third == Part("third", (0.0, 0.25, 0.5, 0.75), ("third", "head"), 512 + 256)
+
+
+def test_each_level_that_is_offered_keeps_another_number(apply, real, real_name, evidence):
+    fused = apply(real(real_name), Clean(), Fuse()).after
+    for part in PruneChannels.offer(ir.from_proto(fused), evidence.capability).parts:
+        sizes = [parameters(fused)]
+        for level in part.levels[1:]:
+            pruning = PruneChannels(groups=join_values({part.name: level}), ratio=0.0)
+            sizes.append(parameters(apply(fused, pruning).after))
+        assert sizes == sorted(set(sizes), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("levels", "text"),
+    [
+        ({"a": 0.0, "b": 0.0}, None),
+        ({"a": 0.5, "b": 0.5}, "prune{ratio=0.5}"),
+        ({"a": 0.5, "b": 0.0, "c": 0.0}, 'prune{groups="a=0.5",ratio=0.0}'),
+        ({"a": 0.5, "b": 0.5, "c": 0.0}, 'prune{groups="c=0.0",ratio=0.5}'),
+        ({"a;b": 0.5, "c": 0.0}, 'prune{groups="a\\\\;b=0.5",ratio=0.0}'),
+    ],
+)
+def test_levels_become_a_step(levels, text):
+    step = PruneChannels.step(levels, {})
+    assert (str(step) if step else None) == text
+
+
+def test_groups_with_a_ratio_of_their_own(apply, residual):
+    done = apply(residual, PruneChannels(groups="third=0.75", ratio=0.0))
+    assert [list(i.dims) for i in done.after.graph.initializer if i.name in "wu"] == [
+        [16, 4, 1, 1],
+        [8, 16, 1, 1],
+    ]
+    notes = {note.node: note.text for note in done.notes}
+    assert notes["first"] == "kept all 16: its ratio is 0"
+    assert notes["third"] == "kept 8 of 32 channels"
+    assert apply(residual, PruneChannels(groups="first=0", ratio=0.75)).after == done.after
+
+
+def test_a_group_that_is_not_there(apply, residual):
+    with pytest.raises(
+        PassError, match="groups names 'thrid', which the model lacks; did you mean 'third'"
+    ):
+        apply(residual, PruneChannels(groups="thrid=0.5"))
+
+
+def test_a_layer_with_two_groups_numbers_them(parse):
+    model = parse(
+        """g (float[1,4,2,2] x, float[6,4,1,1] w, int64[2] n, float[2,2,1,1] u, float[2,4,1,1] v)
+           => (float[1,2,2,2] y, float[1,2,2,2] z)
+           { [conv] a = Conv (x, w) b, c = Split <axis = 1> (a, n) y = Conv (b, u) z = Conv (c, v) }""",
+        w=np.ones((6, 4, 1, 1), "f"),
+        n=np.array([2, 4]),
+        u=np.ones((2, 2, 1, 1), "f"),
+        v=np.ones((2, 4, 1, 1), "f"),
+    )
+    names = [group.name for group in coupling_groups(ir.from_proto(model))]
+    assert len(set(names)) == len(names)
+    assert "conv" in names

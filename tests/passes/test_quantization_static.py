@@ -7,8 +7,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from budgetc_passes.contract import Evidence, Needs, Pass, PassError, Sample
+from budgetc_passes.offer import Offer, Part
 from budgetc_passes.quantization.static import Quantize
 from budgetc_specs.capability import Capability
+from budgetc_specs.recipe import Value
 
 MODEL = """
 <ir_version: 8, opset_import: ["": 17]>
@@ -141,6 +143,72 @@ def test_skipped_nodes_stay_float() -> None:
 def test_a_misspelt_skip_is_an_error_with_a_hint() -> None:
     with pytest.raises(PassError, match=r"names the node 'heda'.*did you mean 'head'"):
         Quantize(skip="heda").run(model(), evidence())
+
+
+def test_what_is_offered() -> None:
+    offer = Quantize.offer(model(), capability(8))
+    assert offer.options == {"calibration": ("minmax", "mse", "percentile")}
+    assert offer.parts == (
+        Part("dense", ("float", "int8"), ("dense", "act"), 8),
+        Part("head", ("float", "int8"), ("head",), 4),
+    )
+
+
+def test_a_model_that_is_quantised_offers_nothing() -> None:
+    once = Quantize().run(model(), evidence()).model
+    assert Quantize.offer(once, capability(8)) == Offer()
+
+
+@pytest.mark.parametrize(
+    ("levels", "text"),
+    [
+        ({"dense": "float", "head": "float"}, None),
+        ({"dense": "int8", "head": "int8"}, "quantize{calibration=mse}"),
+        ({"dense": "int8", "head": "float"}, "quantize{calibration=mse,skip=head}"),
+        (
+            {"a": "float", "b;c": "float", "d": "int8"},
+            'quantize{calibration=mse,skip="a;b\\\\;c"}',
+        ),
+    ],
+)
+def test_levels_become_a_step(levels: dict[str, Value], text: str | None) -> None:
+    step = Quantize.step(levels, {"calibration": "mse"})
+    assert (str(step) if step else None) == text
+
+
+def test_a_name_that_holds_a_semicolon_can_be_skipped() -> None:
+    found = model()
+    next(node for node in found.graph if node.name == "head").name = "head;1"
+    result = Quantize(skip="head\\;1").run(found, evidence())
+    assert [n.text for n in result.notes if n.node == "head;1"] == [
+        "Gemm stays float: named in `skip`"
+    ]
+
+
+def test_a_node_without_a_name_is_skipped_by_its_label() -> None:
+    found = model()
+    next(node for node in found.graph if node.name == "head").name = None
+    result = Quantize(skip="Gemm(g)").run(found, evidence())
+    assert "Gemm stays float: named in `skip`" in [note.text for note in result.notes]
+
+
+def test_ranges_are_measured_once_for_each_tensor_and_statistic() -> None:
+    given = evidence()
+    streams = 0
+
+    def counted() -> Iterable[Sample]:
+        nonlocal streams
+        streams += 1
+        return given.calibration()
+
+    shared = Evidence(given.capability, counted)
+    whole = scales(Quantize().run(model(), shared).model)
+    assert streams == 1
+    partial = scales(Quantize(skip="head").run(model(), shared).model)
+    assert streams == 1
+    assert partial["x_scale"] == whole["x_scale"]
+    Quantize(calibration="mse").run(model(), shared)
+    assert streams == 2
 
 
 def test_a_model_without_products_is_left_as_it_was() -> None:

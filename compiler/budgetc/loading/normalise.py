@@ -135,15 +135,20 @@ def needed_outputs(node: onnx.NodeProto, read: Collection[str], opset: int) -> t
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every unnamed node and every node whose name is taken a name of its own, in place."""
+    """Give every unnamed node and every node whose name is taken a name of its own, in place.
+
+    It is made of the node's output, so that it does not depend on what other nodes there are: recipes
+    name nodes, and must mean the same ones again.
+    """
     graphs = list(all_graphs(model.graph))
     taken = {node.name for graph in graphs for node in graph.node}
     seen: set[str] = set()
     for graph in graphs:
-        for index, node in enumerate(graph.node):
+        for node in graph.node:
             if not node.name or node.name in seen:
-                stem = node.name or node.op_type
-                node.name = _fresh(f"{stem}_{index}", lambda name: name in taken)
+                own = next((name for name in node.output if name), node.op_type)
+                stem = f"{node.name}_{own}" if node.name else own
+                node.name = _fresh(stem, lambda name: name in taken)
                 taken.add(node.name)
             seen.add(node.name)
 

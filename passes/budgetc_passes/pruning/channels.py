@@ -6,7 +6,9 @@ For each group of coupled channels (coupling.py), with layers l and filters W_l[
     kept     = the round((1 - ratio) * channels) highest scores, rounded to the alignment
 """
 
-from collections.abc import Mapping
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,17 +16,26 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
+from budgetc_specs.capability import Capability
+from budgetc_specs.recipe import Step, Value
 
 from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
 from budgetc_passes.coupling import Group, coupling_groups
-from budgetc_passes.graph import constant, dims, int_attribute, is_op, set_constant
+from budgetc_passes.graph import constant, dims, int_attribute, is_op, label, set_constant
 from budgetc_passes.invariants import finish, require
+from budgetc_passes.names import join_values, split_values
+from budgetc_passes.offer import Offer, Part, Stage
 from budgetc_passes.relations import Axis
+
+RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
+"""What the search may choose among. Beyond them little of a layer is left; no model was seen to bear it."""
 
 
 @dataclass(frozen=True)
 class PruneChannels:
     """Makes layers narrower by their weakest channels; smaller and faster, at a price in quality.
+
+    A group of coupled channels has the name of the first layer that computes them.
 
     Requires: opset >= 9, functions inlined, float weights; best after `clean` and `fuse`, so that
     the scales of normalisations count in the filters. Ensures: the model passes the full ONNX
@@ -34,21 +45,37 @@ class PruneChannels:
 
     Attributes:
         ratio: share of the channels to remove from each group, between 0 and 1.
+        groups: groups with a ratio of their own, as "conv1=0.5;conv3=0.25"; `ratio` is for the rest,
+            and 0 leaves a group whole. A ; or = inside of a name has a backslash before it.
         align: the kept number is a multiple of this where the group is at least twice as wide; 0
             stands for the target's vector block.
         norm: how a filter is weighed, "l1" or "l2".
     """
 
     name: ClassVar[str] = "prune"
+    stage: ClassVar[Stage] = "structure"
     ratio: float = 0.3
+    groups: str = ""
     align: int = 0
     norm: Literal["l1", "l2"] = "l2"
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if not 0 < self.ratio < 1:
-            message = f"prune: ratio is {self.ratio}; it is a share between 0 and 1, such as 0.3"
+        try:
+            own = split_values(self.groups)
+        except ValueError as error:
+            message = f"prune: groups: {error}"
+            raise ValueError(message) from None
+        if not 0 <= self.ratio < 1 or (self.ratio == 0 and not own):
+            message = (
+                f"prune: ratio is {self.ratio}; it is a share between 0 and 1, such as 0.3, or 0 "
+                "where `groups` says what is pruned"
+            )
             raise ValueError(message)
+        for name, ratio in own.items():
+            if not 0 <= ratio < 1:
+                message = f"prune: groups: {name!r} has the ratio {ratio}; it is 0 or more, below 1"
+                raise ValueError(message)
         if self.align < 0:
             message = (
                 f"prune: align is {self.align}; it is a number of channels, or 0 for the target's"
@@ -62,17 +89,50 @@ class PruneChannels:
         """Nothing."""
         return Needs()
 
+    @classmethod
+    def offer(cls, model: ir.Model, capability: Capability) -> Offer:
+        """A part for each group that may be pruned: the ratios, in eighths up to 0.75, that differ in what is kept."""
+        block = capability.channel_block
+        parts = []
+        for group in coupling_groups(model):
+            levels = _levels(len(group.bundles), block)
+            if group.reason is None and len(levels) > 1:
+                nodes = tuple(label(node) for node in group.touched)
+                parts.append(Part(group.name, levels, nodes, _parameters(group)))
+        return Offer(tuple(parts))
+
+    @classmethod
+    def step(cls, levels: Mapping[str, Value], options: Mapping[str, Value]) -> Step | None:
+        """The ratio that most groups have, and by name the groups that have another."""
+        ratios = {name: float(level) for name, level in levels.items()}
+        if not any(ratios.values()):
+            return None
+        counts = Counter(ratios.values())
+        ratio = min(counts, key=lambda each: (-counts[each], each))
+        others = {name: own for name, own in ratios.items() if own != ratio}
+        if not others:
+            return Step.of(cls.name, **options, ratio=ratio)
+        return Step.of(cls.name, **options, ratio=ratio, groups=join_values(others))
+
     def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
-        """Choose in every group, then remove all at once."""
+        """Choose in every group, then remove all at once.
+
+        Raises:
+            PassError: `groups` names a group that the model lacks.
+        """
         before = require(model, self.name)
         block = self.align or evidence.capability.channel_block
         notes: list[Note] = []
         removed: dict[Axis, set[int]] = {}
-        for group in coupling_groups(model):
+        groups = coupling_groups(model)
+        ratios = self._ratios(groups)
+        for group in groups:
             total = len(group.bundles)
-            count = self.kept(total, block)
+            count = _kept(total, ratios[group.name], block)
             if group.reason is not None:
                 notes.append(Note("refused", group.name, f"kept all {total}: {group.reason}"))
+            elif ratios[group.name] == 0:
+                notes.append(Note("refused", group.name, f"kept all {total}: its ratio is 0"))
             elif count >= total:
                 text = (
                     f"kept all {total}: no smaller number is a multiple of {block} near the ratio"
@@ -82,18 +142,29 @@ class PruneChannels:
                 for bundle in self.weakest(group, total - count):
                     for axis, positions in bundle.items():
                         removed.setdefault(axis, set()).update(positions)
-                notes.append(Note("did", group.name, f"kept {count} of {total} channels"))
+                text = f"kept {count} of {total} channels"
+                also = f", with {', '.join(group.others)}" if group.others else ""
+                notes.append(Note("did", group.name, text + also))
         if removed:
             _remove(model, removed)
             _check(model, self.name)
         return finish(model, self.name, before, notes)
 
     def kept(self, total: int, block: int) -> int:
-        """How many channels of a group stay."""
-        wanted = total * (1 - self.ratio)
-        if block > 1 and total >= 2 * block:
-            return min(max(int(wanted / block + 0.5), 1) * block, total)
-        return max(int(wanted + 0.5), 1)
+        """How many channels of a group without a ratio of its own stay."""
+        return _kept(total, self.ratio, block)
+
+    def _ratios(self, groups: Sequence[Group]) -> dict[str, float]:
+        """The ratio of each group by its name."""
+        own = split_values(self.groups)
+        known = [group.name for group in groups]
+        for name in own:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+                message = f"prune: groups names {name!r}, which the model lacks; {hint}"
+                raise PassError(message)
+        return {name: own.get(name, self.ratio) for name in known}
 
     def weakest(self, group: Group, count: int) -> list[Mapping[Axis, tuple[int, ...]]]:
         """The bundles with the lowest scores; among equals the last ones."""
@@ -105,6 +176,32 @@ class PruneChannels:
             scores += own / own.mean() if own.any() else 1.0
         order = np.argsort(-scores, kind="stable")
         return [group.bundles[at] for at in order[len(order) - count :]]
+
+
+def _kept(total: int, ratio: float, block: int) -> int:
+    wanted = total * (1 - ratio)
+    if block > 1 and total >= 2 * block:
+        return min(max(int(wanted / block + 0.5), 1) * block, total)
+    return max(int(wanted + 0.5), 1)
+
+
+def _levels(total: int, block: int) -> tuple[float, ...]:
+    """0 and, of the ratios that keep the same number of channels, the one nearest to what they do."""
+    nearest: dict[int, float] = {}
+    for ratio in RATIOS:
+        kept = _kept(total, ratio, block)
+        off = abs(1 - kept / total - ratio)
+        if kept < total and (kept not in nearest or off < abs(1 - kept / total - nearest[kept])):
+            nearest[kept] = ratio
+    return (0.0, *nearest.values())
+
+
+def _parameters(group: Group) -> int:
+    """Elements of all constants that become smaller with the group."""
+    held = (holder for holder, _ in group.bundles[0])
+    values = (h if isinstance(h, ir.Value) else h.node.inputs[h.at] for h in held)
+    arrays = (constant(value) for value in dict.fromkeys(values))
+    return sum(array.size for array in arrays if array is not None)
 
 
 def _norms(weight: npt.NDArray[np.generic] | None, axis: int, norm: str) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from budgetc_passes.contract import Note
+from budgetc_passes.graph import label
 from budgetc_passes.quantization.operators import Kind, Role, clip_bounds, kind_of, role_of
 
 
@@ -69,7 +70,7 @@ class _Placer:
     def _consider(self, node: ir.Node) -> None:
         """Note a candidate, and whether its result is wanted in integers by what lies behind it."""
         kind, role = kind_of(node), role_of(node)
-        if node.name in self.skip:
+        if label(node) in self.skip:
             self.reasons[node] = "named in `skip`"
         elif isinstance(role, str):
             self.reasons[node] = role

@@ -1,10 +1,13 @@
 """Static int8 quantisation: calibrate a float model, place the codes, write them in QDQ form."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import onnx_ir as ir
+from budgetc_specs.capability import Capability
+from budgetc_specs.recipe import Step, Value
 
 from budgetc_passes.calibration import (
     MeanSquaredError,
@@ -14,11 +17,18 @@ from budgetc_passes.calibration import (
     collect,
 )
 from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
-from budgetc_passes.graph import label
+from budgetc_passes.graph import dims, label
+from budgetc_passes.names import join_names, split_names
+from budgetc_passes.offer import Offer, Part, Stage
+from budgetc_passes.quantization.operators import constant
 from budgetc_passes.quantization.opset import prepared, quantised_by
-from budgetc_passes.quantization.placement import place
+from budgetc_passes.quantization.placement import Placement, Unit, place
 from budgetc_passes.quantization.qdq import WeightForm, write
+from budgetc_passes.quantization.ranges import Range
 from budgetc_passes.quantization.sharing import codes, statistics
+
+CALIBRATIONS = ("minmax", "mse", "percentile")
+"""What the search may choose among."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class Quantize:
         percentile: the central part kept by `calibration=percentile`, above 50 and at most 100.
         weight_bits: 8, or 7 where the hardware's dot product saturates in 16 bits; 0: what the
             target's sheet says.
-        skip: names of nodes that stay float, separated by ";".
+        skip: names of nodes that stay float, separated by ";"; one inside of a name has a backslash
+            before it.
         output: whether the last product hands out codes ("quantized") or its float accumulator
             ("float").
 
@@ -55,6 +66,7 @@ class Quantize:
     """
 
     name: ClassVar[str] = "quantize"
+    stage: ClassVar[Stage] = "codes"
 
     bits: int = 8
     per: Literal["channel", "tensor"] = "channel"
@@ -85,6 +97,29 @@ class Quantize:
         """Calibration samples."""
         return Needs(calibration=True)
 
+    @classmethod
+    def offer(cls, model: ir.Model, capability: Capability) -> Offer:
+        """A part for each product and recurrent layer that has an integer form: `float` or `int8`.
+
+        What lies between these has no level of its own: it computes in integers where its inputs
+        arrive so. For all of them, how ranges are found.
+        """
+        if quantised_by(model) is not None:
+            return Offer()
+        units = place(prepared(model).graph).units
+        parts = tuple(_part(unit) for unit in units if unit.kind in {"anchor", "recurrent"})
+        return Offer(parts, {"calibration": CALIBRATIONS})
+
+    @classmethod
+    def step(cls, levels: Mapping[str, Value], options: Mapping[str, Value]) -> Step | None:
+        """All layers, but for those that stay float by name."""
+        skipped = [name for name, level in levels.items() if level == "float"]
+        if len(skipped) == len(levels):
+            return None
+        if not skipped:
+            return Step.of(cls.name, **options)
+        return Step.of(cls.name, **options, skip=join_names(skipped))
+
     def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
         """Quantise the model.
 
@@ -104,22 +139,35 @@ class Quantize:
                 "refused", "", "no product or recurrent layer can be quantised: left as it was"
             )
             return PassResult(model, modified=False, notes=(*placement.refused, nothing))
-        wanted = statistics(placement, self._statistic())
-        observed = evidence.measured(
-            "ranges", lambda: collect(ready, wanted, evidence.calibration())
-        )
-        missing = [name for name in wanted if name not in observed]
-        if missing:
-            raise PassError(
-                f"quantize: {missing[0]!r} is computed for one shape of the inputs and not for "
-                "another, so that both cannot have the same numbers"
-            )
+        observed = self._observed(ready, placement, evidence)
         form = WeightForm(
             bits=self.weight_bits or evidence.capability.weight_bits,
             per_channel=self.per == "channel",
         )
         notes = write(ready.graph, placement, codes(placement, observed), form)
         return PassResult(ready, modified=True, notes=(*notes, *placement.refused))
+
+    def _observed(
+        self, model: ir.Model, placement: Placement, evidence: Evidence
+    ) -> dict[str, Range]:
+        """The range of every tensor that needs one; what was measured before is not measured again.
+
+        The samples are for the shapes of the model that comes first.
+        """
+        statistic = self._statistic()
+        wanted = statistics(placement, statistic)
+        shapes = [dims(value) for value in model.graph.inputs]
+        first = evidence.measured("shapes", lambda: shapes) == shapes
+        observed: dict[str, Range] = evidence.measured(f"ranges by {statistic}", dict)
+        missing = {name: each for name, each in wanted.items() if name not in observed}
+        if missing and not first:
+            raise PassError(
+                f"quantize: {min(missing)!r} is computed for one shape of the inputs and not for "
+                "another, so that both cannot have the same numbers"
+            )
+        if missing:
+            observed |= collect(model, missing, evidence.calibration())
+        return observed
 
     def _statistic(self) -> Statistic:
         if self.calibration == "minmax":
@@ -129,9 +177,21 @@ class Quantize:
         return Percentile(self.percentile)
 
 
+def _part(unit: Unit) -> Part:
+    nodes = (unit.node,) if unit.follower is None else (unit.node, unit.follower)
+    indices = (unit.role.weight, unit.role.bias, unit.role.state_weight)
+    stored = (constant(unit.node.inputs[at]) for at in indices if at is not None)
+    return Part(
+        name=label(unit.node),
+        levels=("float", "int8"),
+        nodes=tuple(label(node) for node in nodes),
+        parameters=sum(array.size for array in stored if array is not None),
+    )
+
+
 def _skipped(graph: ir.Graph, text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(";") if name.strip())
-    known = [node.name for node in graph if node.name]
+    names = split_names(text)
+    known = [label(node) for node in graph]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

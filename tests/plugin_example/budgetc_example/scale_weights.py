@@ -1,10 +1,15 @@
-"""Scale the weights of every convolution: no use to anybody, but all that a pass must have."""
+"""Scale the weights of convolutions: no use to anybody, but all that a pass must have, and may have."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
 from budgetc_passes.contract import Evidence, Needs, Note, PassResult
+from budgetc_passes.names import join_names, split_names
+from budgetc_passes.offer import Offer, Part, Stage
+from budgetc_specs.capability import Capability
+from budgetc_specs.recipe import Step, Value
 
 
 @dataclass(frozen=True)
@@ -16,16 +21,37 @@ class ScaleWeights:
 
     Attributes:
         factor: what the weights are multiplied by.
+        layers: names of the layers to scale, separated by ";"; without any, all.
     """
 
     name: ClassVar[str] = "scale-weights"
+    stage: ClassVar[Stage] = "structure"
     factor: float = 1.0
+    layers: str = ""
 
     def __post_init__(self) -> None:
         """Check the options."""
         if self.factor <= 0:
             message = f"scale-weights: factor is {self.factor}; it must be above 0"
             raise ValueError(message)
+
+    @classmethod
+    def offer(cls, model: ir.Model, capability: Capability) -> Offer:
+        """Each convolution as it is or scaled; by how much is the same for all."""
+        del capability
+        parts = [
+            Part(node.name or "", ("kept", "scaled"), (node.name or "",), weight.const_value.size)
+            for node in model.graph
+            if node.op_type == "Conv"
+            if (weight := node.inputs[1]) is not None and weight.const_value is not None
+        ]
+        return Offer(tuple(parts), {"factor": (0.5, 0.25)})
+
+    @classmethod
+    def step(cls, levels: Mapping[str, Value], options: Mapping[str, Value]) -> Step | None:
+        """The layers to scale by name."""
+        scaled = [name for name, level in levels.items() if level == "scaled"]
+        return Step.of(cls.name, **options, layers=join_names(scaled)) if scaled else None
 
     def needs(self) -> Needs:
         """Nothing."""
@@ -35,8 +61,9 @@ class ScaleWeights:
         """Scale what is an initializer, refuse the rest."""
         del evidence
         notes = []
+        chosen = split_names(self.layers)
         for node in model.graph:
-            if node.op_type != "Conv":
+            if node.op_type != "Conv" or (chosen and node.name not in chosen):
                 continue
             weight = node.inputs[1]
             if weight is None or weight.const_value is None:
