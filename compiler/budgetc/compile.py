@@ -15,7 +15,7 @@ from budgetc_specs.spec import Spec
 from budgetc.artefact import write_artefact
 from budgetc.assess import Reference, make_reference
 from budgetc.build import Job, run_passes, write_models
-from budgetc.data import Data, load_data
+from budgetc.data import Data
 from budgetc.entries import entry_names
 from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
@@ -24,6 +24,7 @@ from budgetc.registry import find_target, make_passes
 from budgetc.result import Result, TargetResult
 from budgetc.search.candidates import Seeker
 from budgetc.search.plan import int8_recipe
+from budgetc.splits import Splits, load_splits
 from budgetc.store import check_replaceable, locked_folder
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
@@ -53,7 +54,8 @@ def compile(  # noqa: A001  the public name of what the tool does
         BudgetcError: the spec, the model, the data or this machine does not allow it.
     """
     chosen = _named_targets(spec, targets)
-    model, calibration, evaluation, metric = load_inputs(spec)
+    model, splits, metric = load_inputs(spec)
+    calibration, evaluation = splits.calibration, splits.evaluation
     destination = (out or Path("build") / spec.output.name).absolute()
     digests = _digests(spec, model, calibration, evaluation)
     results: list[TargetResult] = []
@@ -106,7 +108,7 @@ def compile(  # noqa: A001  the public name of what the tool does
     return Result(spec.output.name, tuple(results))
 
 
-def load_inputs(spec: Spec) -> tuple[Model, Data | None, Data | None, Metric]:
+def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
     """Read and check everything that a spec names, without compiling: what `budgetc check` does.
 
     Raises:
@@ -138,11 +140,7 @@ def load_inputs(spec: Spec) -> tuple[Model, Data | None, Data | None, Metric]:
             "is quantized already",
             "compare with onnxruntime, which runs the model as it is.",
         )
-    calibration = load_data(spec.data.calibration, model) if spec.data.calibration else None
-    evaluation = None
-    if spec.data.evaluation:
-        evaluation = load_data(spec.data.evaluation, model, labels_required=metric.needs_labels)
-    return model, calibration, evaluation, metric
+    return model, load_splits(spec, model, metric), metric
 
 
 def _named_targets(spec: Spec, names: Sequence[str] | None) -> list[str]:
@@ -204,7 +202,7 @@ def _baseline_json(reference: Reference) -> dict[str, Any]:
         "model_bytes": dict(reference.model_bytes),
         "samples": reference.samples,
         "metric": reference.metric.name if scores is not None else None,
-        "quality": float(scores.mean()) if scores is not None else None,
+        "quality": reference.metric.value(scores) if scores is not None else None,
     }
 
 

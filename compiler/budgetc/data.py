@@ -20,6 +20,9 @@ Finding = tuple[str, str]
 LABEL = "label"
 """The name under which an archive holds what is right for each sample."""
 
+SLICE = "slice"
+"""The name under which an archive holds which slice each sample belongs to."""
+
 _LARGEST_LABELS = 1 << 30
 
 
@@ -35,6 +38,7 @@ class Data:
         left_over: samples at the end that do not fill a batch; they are not used.
         labels: what is right for each of the `count` samples, where the archive says it.
         ports: the model inputs that the samples are for.
+        slices: which slice each of the `count` samples belongs to, where the archive says it.
     """
 
     path: Path
@@ -44,6 +48,7 @@ class Data:
     left_over: int
     labels: Array | None = field(repr=False, compare=False)
     ports: tuple[Port, ...] = field(repr=False)
+    slices: Array | None = field(default=None, repr=False, compare=False)
 
     def samples(self, limit: int | None = None) -> Iterator[dict[str, Array]]:
         """Yield the inputs of one inference after another, by name; at most `limit` of them."""
@@ -60,7 +65,7 @@ def load_data(path: Path | str, model: Model, *, labels_required: bool = False) 
 
     Args:
         path: an .npz archive with one array per model input, samples on axis 0, and `label` where
-            there are any.
+            there are any; `slice` may say which slice a sample belongs to.
         model: whose inputs the samples are for; its first dimension is how many samples one
             inference takes.
         labels_required: whether an archive without `label` is an error.
@@ -72,6 +77,7 @@ def load_data(path: Path | str, model: Model, *, labels_required: bool = False) 
     findings: list[Finding] = []
     lengths: dict[str, int] = {}
     labels: Array | None = None
+    slices: Array | None = None
     with open_archive(path) as archive:
         names = {n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")}
         findings += _wrong_names(names, model.inputs, labels_required=labels_required)
@@ -83,14 +89,22 @@ def load_data(path: Path | str, model: Model, *, labels_required: bool = False) 
                     findings.append(problem)
                 else:
                     lengths[port.name] = column.shape[0]
-        if LABEL in names and LABEL not in {p.name for p in model.inputs}:
+        extra = names - {p.name for p in model.inputs}
+        if LABEL in extra:
             with Column.open(archive, LABEL) as column:
                 problem = _label_misfit(column)
                 if problem:
                     findings.append(problem)
                 else:
                     labels = column.read(column.shape[0])
-    findings += [] if findings else _wrong_counts(lengths, labels, model.inputs)
+        if SLICE in extra:
+            with Column.open(archive, SLICE) as column:
+                problem = _slice_misfit(column)
+                if problem:
+                    findings.append(problem)
+                else:
+                    slices = column.read(column.shape[0])
+    findings += [] if findings else _wrong_counts(lengths, labels, slices, model.inputs)
     if findings:
         raise SpecError(Diagnostic(str(path), None, None, *finding) for finding in findings)
     first = model.inputs[0]
@@ -99,7 +113,39 @@ def load_data(path: Path | str, model: Model, *, labels_required: bool = False) 
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     labels = None if labels is None else labels[:count]
-    return Data(path, digest, steps, count, left_over, labels, model.inputs)
+    slices = None if slices is None else slices[:count]
+    return Data(path, digest, steps, count, left_over, labels, model.inputs, slices)
+
+
+def load_slices(path: Path | str, data: Data) -> Array:
+    """The slice of each sample of the data, from an archive of its own: its array `slice`.
+
+    Raises:
+        SpecError: there is no such array, or it does not suit the data.
+    """
+    path = Path(path)
+    with open_archive(path) as archive:
+        names = {n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")}
+        if SLICE not in names:
+            listed = ", ".join(quoted(n) for n in sorted(names)) or "nothing"
+            near = did_you_mean(SLICE, names)
+            raise SpecError.of(
+                f"there is no array {quoted(SLICE)}",
+                f"the archive holds {listed}." + (f" {near}" if near else ""),
+                str(path),
+            )
+        with Column.open(archive, SLICE) as column:
+            problem = _slice_misfit(column)
+            slices = column.read(column.shape[0]) if problem is None else np.empty(0)
+    whole = data.count + data.left_over
+    if problem is None and len(slices) != whole:
+        problem = (
+            f"there are slices of {len(slices)} samples, and {whole} samples in {data.path.name}",
+            f"{quoted(SLICE)} has one entry for each of them.",
+        )
+    if problem:
+        raise SpecError([Diagnostic(str(path), None, None, *problem)])
+    return slices[: data.count]
 
 
 def _rows(port: Port) -> int:
@@ -112,7 +158,7 @@ def _wrong_names(
 ) -> list[Finding]:
     findings = []
     wanted = [p.name for p in ports]
-    known = [*wanted, LABEL]
+    known = [*wanted, LABEL, SLICE]
     listed = ", ".join(quoted(n) for n in sorted(names)) or "nothing"
     for name in wanted:
         if name not in names:
@@ -124,7 +170,7 @@ def _wrong_names(
                 )
             )
     for name in sorted(names - set(known)):
-        repair = f"an archive holds one array per input, and {quoted(LABEL)}."
+        repair = f"an archive holds one array per input, {quoted(LABEL)} and, if you like, {quoted(SLICE)}."
         near = did_you_mean(name, known)
         findings.append(
             (
@@ -180,8 +226,23 @@ def _label_misfit(column: Column) -> Finding | None:
     return None
 
 
+def _slice_misfit(column: Column) -> Finding | None:
+    if len(column.shape) != 1 or column.dtype.kind not in "biuU" or not column.dtype.isnative:
+        return (
+            f"the array {quoted(SLICE)} is {_type(column.dtype)} {list(column.shape)}",
+            "it has the shape [N] and says for each sample, as text or a whole number, which slice "
+            "it belongs to.",
+        )
+    if np.prod(column.shape, dtype=np.float64) * column.dtype.itemsize > _LARGEST_LABELS:
+        return f"the array {quoted(SLICE)} claims more than 1 GiB", "its entries are short names."
+    return None
+
+
 def _wrong_counts(
-    lengths: Mapping[str, int], labels: Array | None, ports: tuple[Port, ...]
+    lengths: Mapping[str, int],
+    labels: Array | None,
+    slices: Array | None,
+    ports: tuple[Port, ...],
 ) -> list[Finding]:
     first = ports[0]
     steps = lengths[first.name] // _rows(first)
@@ -208,6 +269,13 @@ def _wrong_counts(
             (
                 f"there are {len(labels)} labels for {lengths[first.name]} samples",
                 f"{quoted(LABEL)} has one row for each row of {quoted(first.name)}.",
+            )
+        )
+    if slices is not None and len(slices) != lengths[first.name]:
+        findings.append(
+            (
+                f"there are slices of {len(slices)} samples, and {lengths[first.name]} samples",
+                f"{quoted(SLICE)} has one entry for each row of {quoted(first.name)}.",
             )
         )
     if labels is not None and labels.dtype.kind == "f" and not np.isfinite(labels).all():

@@ -170,15 +170,22 @@ class QualityBudget(Section):
         allow_inf_nan=False,
         description="Least value of the metric, in its own unit, such as 0.97 for top-1",
     )
+    worst_slice: Points | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Most that the metric may fall in the slice that loses most, "
+        'of those that `quality.slices` tells apart, such as "2 pp"',
+    )
     level: Level = _LEVEL
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> "QualityBudget":
-        if (self.drop is None) == (self.min is None):
-            raise Refusal(
-                f"{'neither' if self.drop is None else 'both'} of drop and min given",
-                'give one: "drop: 0.5 pp" is relative to the float model, "min: 0.97" is absolute.',
-            )
+        hint = 'give one: "drop: 0.5 pp" is relative to the float model, "min: 0.97" is absolute.'
+        if self.drop is not None and self.min is not None:
+            raise Refusal("both of drop and min given", hint)
+        if self.drop is None and self.min is None and self.worst_slice is None:
+            raise Refusal("neither of drop and min given", hint)
         return self
 
 

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import (
     BeforeValidator,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    PlainValidator,
     ValidationInfo,
     WithJsonSchema,
 )
@@ -88,6 +89,12 @@ NotYet = Annotated[None, BeforeValidator(_not_yet), WithJsonSchema({"type": "nul
 """A field of the grammar whose meaning is not built yet: whoever sets it is told so."""
 
 
+Aim = Literal["quality", "latency", "size", "memory"]
+"""What can be optimised."""
+
+_AIMS = get_args(Aim)
+
+
 def one_of(*known: str, later: Iterable[str] = ()) -> BeforeValidator:
     """Only the known words pass; those in `later` are refused as not supported yet."""
     choices = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
@@ -153,3 +160,52 @@ def read_passes(value: Any) -> Any:
     if found:
         raise refused("passes", found)
     return Recipe(tuple(steps))
+
+
+def read_objective(value: Any) -> tuple[Aim, ...]:
+    """One aim, or several in the order of their importance."""
+    several = isinstance(value, list | tuple)
+    aims: list[Aim] = []
+    found: Found = []
+    for index, aim in enumerate(value if several else [value]):
+        loc = (index,) if several else ()
+        if aim in aims:
+            again = Refusal(f"{quoted(aim)} stands here twice", "once is enough, where it counts.")
+            found.append((loc, again, aim))
+        elif isinstance(aim, str) and aim in _AIMS:
+            aims.append(cast("Aim", aim))
+        else:
+            hint = did_you_mean(aim, _AIMS) if isinstance(aim, str) else ""
+            known = ", ".join(_AIMS)
+            refusal = Refusal(
+                f"{quoted(aim)} cannot be optimised",
+                hint or f"choose among {known}, or give several as a list.",
+            )
+            found.append((loc, refusal, aim))
+    if several and not value:
+        refusal = Refusal("an empty list is no objective", 'name one, such as "quality".')
+        found.append(((), refusal, value))
+    if found:
+        raise refused("objective", found)
+    return tuple(aims)
+
+
+Objective = Annotated[
+    tuple[Aim, ...],
+    PlainValidator(read_objective),
+    PlainSerializer(list, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(_AIMS)},
+                {
+                    "type": "array",
+                    "items": {"enum": list(_AIMS)},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+            ]
+        }
+    ),
+]
+"""What is optimised, the most important first."""

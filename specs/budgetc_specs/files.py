@@ -50,12 +50,17 @@ def _npz(path: Path) -> Path:
     return path
 
 
+def read_archive(value: Any, info: ValidationInfo) -> Path:
+    """A numpy archive, which must exist where a document is read."""
+    return _npz(_existing_file(value, info))
+
+
 _FILE = {"type": "string", "minLength": 1}
+ARCHIVE_SCHEMA = {**_FILE, "pattern": r"\.[nN][pP][zZ]$"}
+"""The JSON Schema of a numpy archive's path."""
 
 File = Annotated[Path, BeforeValidator(_existing_file), WithJsonSchema(_FILE)]
 """A file, relative to the spec's folder."""
 
-Archive = Annotated[
-    File, AfterValidator(_npz), WithJsonSchema({**_FILE, "pattern": r"\.[nN][pP][zZ]$"})
-]
+Archive = Annotated[File, AfterValidator(_npz), WithJsonSchema(ARCHIVE_SCHEMA)]
 """A numpy archive, relative to the spec's folder."""

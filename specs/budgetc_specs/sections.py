@@ -1,21 +1,26 @@
 """The sections of a spec: inputs, data, quality, targets, search and output."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic.config import JsonDict
 
 from budgetc_specs.budgets import Budgets
-from budgetc_specs.errors import Refusal, quoted
+from budgetc_specs.errors import Refusal, did_you_mean, quoted
 from budgetc_specs.fields import Matching, NotYet, Seconds, one_of
-from budgetc_specs.files import Archive
+from budgetc_specs.files import ARCHIVE_SCHEMA, Archive, read_archive
 from budgetc_specs.naming import IDENTIFIER, check_c_identifier
 from budgetc_specs.section import Section
 from budgetc_specs.units import format_seconds
@@ -33,9 +38,10 @@ Shape = Annotated[tuple[Dimension, ...], BeforeValidator(_one_shape)]
 Metric = Annotated[
     str,
     Matching(
-        r"[a-z][a-z0-9_-]*|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+        r"[a-z][a-z0-9_-]*(\{[^{}|]*\})?|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
         "a metric",
-        'name an installed metric, such as "top1", or a function, such as "mymetrics:f1".',
+        'name an installed metric, such as "top1" or "top{k=3}", or a function, such as '
+        '"mymetrics:score".',
     ),
 ]
 Kind = Annotated[
@@ -50,6 +56,45 @@ Cpu = Annotated[
         "a CPU",
         'name one, such as "cortex-a72" or "x86-64-v3".',
     ),
+]
+
+
+def _read_slices(value: Any, info: ValidationInfo) -> Any:
+    """The name of an array of the evaluation data, or an archive."""
+    if not isinstance(value, str) or value.lower().endswith(".npz"):
+        return read_archive(value, info)
+    if value in ("label", "slice"):
+        return value
+    hint = did_you_mean(value, ("label", "slice"))
+    known = 'write "slice" or "label", arrays of the evaluation data, or name an .npz archive.'
+    raise Refusal(f"{quoted(value)} does not say what slices there are", f"{hint} {known}".strip())
+
+
+Slices = Annotated[
+    Literal["label", "slice"] | Path,
+    PlainValidator(_read_slices),
+    WithJsonSchema({"anyOf": [{"enum": ["label", "slice"]}, ARCHIVE_SCHEMA]}),
+]
+_SCHEDULER = re.compile(
+    r"tcp://(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})"
+)
+_EXECUTOR_HELP = (
+    'write "local", "local:4" for four processes, or the address of a Dask scheduler, such as '
+    '"tcp://host:8786".'
+)
+
+
+def _port_exists(value: str) -> str:
+    scheduler = _SCHEDULER.fullmatch(value)
+    if scheduler and not 1 <= int(scheduler[1]) <= 65535:
+        raise Refusal(f"{quoted(scheduler[1])} is not a port", "ports go from 1 to 65535.")
+    return value
+
+
+Executor = Annotated[
+    str,
+    Matching(rf"local(?::[1-9][0-9]{{0,2}})?|{_SCHEDULER.pattern}", "an executor", _EXECUTOR_HELP),
+    AfterValidator(_port_exists),
 ]
 OutputKind = Annotated[
     Literal["shared", "static"],
@@ -90,7 +135,13 @@ class DataSpec(Section):
 
     calibration: Archive | None = Field(
         default=None,
-        description="Samples that quantization takes its ranges from; labels are not used",
+        description="Samples that quantization takes its ranges from; "
+        "with labels, the search judges quality on them where there is no validation data",
+    )
+    validation: Archive | None = Field(
+        default=None,
+        description="Samples that the search judges quality on while it chooses, "
+        "so that it never sees the evaluation data",
     )
     evaluation: Archive | None = Field(
         default=None, description="Samples that quality is judged on; nothing is tuned on them"
@@ -104,9 +155,11 @@ class QualitySpec(Section):
         default="top1",
         description="The metric: the name of an entry point in budgetc.metrics, or module:function",
     )
-    slices: NotYet = Field(
+    slices: Slices | None = Field(
         default=None,
-        description="Not supported yet: groups of samples of which the worst must keep the budget",
+        description="Groups of evaluation samples that quality is also judged on one by one: "
+        "label, so that each class is a group; slice, an array of that name beside the labels; "
+        "or an archive of its own with the array `slice`",
     )
 
 
@@ -165,8 +218,17 @@ class SearchSpec(Section):
         le=2**32 - 1,
         description="Seed of everything that is drawn at random",
     )
-    executor: NotYet = Field(
-        default=None, description="Not supported yet: where trials run other than on this machine"
+    candidates: int = Field(
+        default=40,
+        strict=True,
+        ge=1,
+        le=1_000_000,
+        description="Candidates that the search looks at, at most",
+    )
+    executor: Executor = Field(
+        default="local",
+        description="Where candidates are tried: local, on this machine; local:4, in four processes "
+        "of it; or the address of a Dask scheduler, such as tcp://host:8786",
     )
 
     @field_validator("tuning")

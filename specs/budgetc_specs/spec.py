@@ -19,7 +19,7 @@ from pydantic import (
 
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import Refusal, quoted
-from budgetc_specs.fields import NotYet, one_of, read_passes
+from budgetc_specs.fields import Objective, one_of, read_passes
 from budgetc_specs.files import File
 from budgetc_specs.naming import TARGET_NAME, c_identifier
 from budgetc_specs.recipe import Recipe
@@ -110,9 +110,10 @@ class Spec(Section):
     output: OutputSpec = Field(
         default=OutputSpec(), description="What is written, and what it is called"
     )
-    objective: NotYet = Field(
-        default=None,
-        description="Not supported yet: what to optimise among the points that keep all budgets",
+    objective: Objective = Field(
+        default=("quality", "latency"),
+        description="What to optimise among the points that keep all budgets: quality, latency, "
+        "size or memory, or several of them, the most important first",
     )
 
     def entries(self) -> tuple[Mapping[str, Shape], ...]:
@@ -168,6 +169,18 @@ class Spec(Section):
             return value
         return {**value, "output": {**(output or {}), "name": c_identifier(Path(model).stem)}}
 
+    @field_validator("quality")
+    @classmethod
+    def _slices_are_of_the_evaluation_data(
+        cls, value: QualitySpec, info: ValidationInfo
+    ) -> QualitySpec:
+        data = info.data.get("data")
+        if value.slices is not None and data is not None and data.evaluation is None:
+            hint = 'name labelled samples, "data: {evaluation: eval.npz}", or remove the slices.'
+            refusal = Refusal("slices need evaluation data", hint, at_key=True)
+            raise refused("quality", [(("slices",), refusal, value.slices)])
+        return value
+
     @field_validator("budgets", mode="wrap")
     @classmethod
     def _quality_has_data(
@@ -210,13 +223,20 @@ def _nameless(name: str, target: Any) -> Found:
 
 
 def _unjudged(budgets: Any, info: ValidationInfo, loc: tuple[str, ...]) -> Found:
-    """A quality budget that no evaluation data can judge."""
-    quality, data = _given(budgets, "quality"), info.data.get("data")
-    if quality is None or data is None or data.evaluation is not None:
+    """A quality budget that no evaluation data, or no slices, can judge."""
+    budget, data = _given(budgets, "quality"), info.data.get("data")
+    if budget is None or data is None:
         return []
-    hint = 'name labelled samples, "data: {evaluation: eval.npz}", or remove the budget.'
-    refusal = Refusal("a quality budget needs evaluation data", hint)
-    return [((*loc, "quality"), refusal, quality)]
+    if data.evaluation is None:
+        hint = 'name labelled samples, "data: {evaluation: eval.npz}", or remove the budget.'
+        refusal = Refusal("a quality budget needs evaluation data", hint)
+        return [((*loc, "quality"), refusal, budget)]
+    quality = info.data.get("quality")
+    if quality is not None and quality.slices is None and _given(budget, "worst_slice") is not None:
+        hint = 'say what a slice is, such as "quality: {slices: label}" for each class.'
+        refusal = Refusal("a budget of the worst slice needs slices", hint, at_key=True)
+        return [((*loc, "quality", "worst_slice"), refusal, budget)]
+    return []
 
 
 def _with(field: str, found: Found, value: Any, handler: Callable[[Any], Any]) -> Any:

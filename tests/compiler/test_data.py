@@ -101,9 +101,9 @@ def test_all_wrong_names_at_once(tmp_path):
         'data.npz: there is no array for the model\'s input "image"\n'
         '  the archive holds "imge", "labels". did you mean "imge"?\n'
         'data.npz: the array "imge" is for no input of the model\n'
-        '  did you mean "image"? an archive holds one array per input, and "label".\n'
+        '  did you mean "image"? an archive holds one array per input, "label" and, if you like, "slice".\n'
         'data.npz: the array "labels" is for no input of the model\n'
-        '  did you mean "label"? an archive holds one array per input, and "label".\n'
+        '  did you mean "label"? an archive holds one array per input, "label" and, if you like, "slice".\n'
         'data.npz: there is no array "label"\n'
         "  add what is right for each sample, or choose a metric that needs no labels, such as "
         "agreement."

@@ -74,8 +74,9 @@ def test_what_the_reference_page_shows_is_valid_and_can_be_loaded(
 ) -> None:
     value = plain(text)
     data = {"calibration": "some.npz", "evaluation": "test.npz"}
+    others = ["valid.npz", "groups.npz"]
     VALIDATOR.validate({"model": "m.onnx", **value})
-    for name in ("m.onnx", "keywords.onnx", "models/keywords.onnx", *data.values()):
+    for name in ("m.onnx", "keywords.onnx", "models/keywords.onnx", *data.values(), *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     rest = ["model=m.onnx"] if "model" not in value else []
@@ -100,6 +101,17 @@ GOOD = [
     {"output": {"name": "mnist", "kind": "static"}},
     {"inputs": {"x:0": {"shape": []}}},
     {"quality": {"metric": "pkg.mod:f1"}},
+    {"quality": {"metric": "top{k=3}"}},
+    {"data": {"evaluation": "e.npz", "validation": "v.npz"}, "quality": {"slices": "label"}},
+    {
+        "data": {"evaluation": "e.npz"},
+        "quality": {"slices": "groups.npz"},
+        "budgets": {"quality": {"min": 0.9, "worst_slice": "2 pp"}},
+    },
+    {"search": {"candidates": 3, "executor": "local:2"}},
+    {"search": {"executor": "tcp://scheduler.lan:8786"}},
+    {"objective": "size"},
+    {"objective": ["latency", "memory"]},
 ]
 BAD = [
     {"budgets": {"size": 48}},
@@ -117,7 +129,14 @@ BAD = [
     {"targets": {"host": {"runner": {"ssh": "pi"}}}},
     {"targets": {"host": {"cpu": "-x"}}},
     {"strategy": "shrink-improve"},
-    {"objective": "latency"},
+    {"objective": "speed"},
+    {"objective": []},
+    {"objective": ["size", "size"]},
+    {"search": {"candidates": 0}},
+    {"search": {"executor": "dask"}},
+    {"search": {"executor": "tcp://host"}},
+    {"quality": {"slices": "groups"}},
+    {"data": {"validation": "v.csv"}},
     {"passes": {"fuse": {}}},
     {"search": {"trials": -1}},
     {"search": {"time": 600}},

@@ -1,5 +1,6 @@
 """The sections of a spec: defaults, bounds, and the fields that are not supported yet."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +25,18 @@ def refusals(section: type[Section], value: Any) -> dict[str, str]:
     }
 
 
+DATA_FORMAT = '"v.csv" is not supported yet: data comes from .npz archives'
+
+
 def test_defaults() -> None:
     assert (SearchSpec().trials, SearchSpec().time, SearchSpec().seed) == (0, 600.0, 0)
     assert (SearchSpec().tuning, SearchSpec(tuning=600.0).tuning) == (None, 600.0)
     assert QualitySpec().metric == "top1"
     assert OutputSpec().kind == "shared"
     assert (TargetSpec().kind, TargetSpec().cpu, TargetSpec().threads) == ("host", None, 1)
-    assert (DataSpec().calibration, DataSpec().evaluation) == (None, None)
+    assert DataSpec() == DataSpec(calibration=None, validation=None, evaluation=None)
+    assert (SearchSpec().candidates, SearchSpec().executor) == (40, "local")
+    assert QualitySpec().slices is None
 
 
 def test_a_shape_is_a_list_of_whole_numbers() -> None:
@@ -66,7 +72,17 @@ def test_a_shape_is_a_list_of_whole_numbers() -> None:
         ),
         (QualitySpec, {"metric": "a b"}, {"metric": '"a b" is not a metric'}),
         (QualitySpec, {"metric": "os:system()"}, {"metric": '"os:system()" is not a metric'}),
-        (QualitySpec, {"slices": "groups.npz"}, {"slices": '"slices" is not supported yet'}),
+        (
+            QualitySpec,
+            {"slices": "labels"},
+            {"slices": '"labels" does not say what slices there are'},
+        ),
+        (
+            QualitySpec,
+            {"slices": 3},
+            {"slices": '"3" is not a path'},
+        ),
+        (DataSpec, {"validation": "v.csv"}, {"validation": DATA_FORMAT}),
         (SearchSpec, {"trials": -1}, {"trials": '"-1" is below 0'}),
         (SearchSpec, {"trials": "4"}, {"trials": '"4" is not a whole number'}),
         (SearchSpec, {"time": "10"}, {"time": '"10" has no unit'}),
@@ -80,7 +96,13 @@ def test_a_shape_is_a_list_of_whole_numbers() -> None:
             {"tuning": '"5 min" is longer than the whole search may take, 4 min'},
         ),
         (SearchSpec, {"seed": 2**32}, {"seed": '"4294967296" is above 4294967295'}),
-        (SearchSpec, {"executor": "dask"}, {"executor": '"executor" is not supported yet'}),
+        (SearchSpec, {"candidates": 0}, {"candidates": '"0" is below 1'}),
+        (SearchSpec, {"candidates": 2.5}, {"candidates": '"2.5" is not a whole number'}),
+        (SearchSpec, {"executor": "dask"}, {"executor": '"dask" is not an executor'}),
+        (SearchSpec, {"executor": "local:0"}, {"executor": '"local:0" is not an executor'}),
+        (SearchSpec, {"executor": "tcp://h"}, {"executor": '"tcp://h" is not an executor'}),
+        (SearchSpec, {"executor": "tcp://h:65536"}, {"executor": '"65536" is not a port'}),
+        (SearchSpec, {"executor": 4}, {"executor": '"4" is not text'}),
         (TargetSpec, {"kind": "Pi"}, {"kind": '"Pi" is not a target kind'}),
         (TargetSpec, {"cpu": "-mcpu=x"}, {"cpu": '"-mcpu=x" is not a CPU'}),
         (TargetSpec, {"threads": 0}, {"threads": '"0" is below 1'}),
@@ -97,6 +119,24 @@ def test_refusals(section: type[Section], value: Any, found: dict[str, str]) -> 
     assert refusals(section, value) == found
 
 
-@pytest.mark.parametrize("metric", ["top1", "mean-iou", "my_metric", "pkg.mod:f1", "m:_f"])
+@pytest.mark.parametrize(
+    "executor", ["local", "local:1", "local:12", "tcp://10.0.0.1:8786", "tcp://[::1]:1"]
+)
+def test_executors(executor: str) -> None:
+    assert SearchSpec(executor=executor).executor == executor
+
+
+def test_slices_are_an_array_of_the_evaluation_data_or_an_archive() -> None:
+    assert QualitySpec(slices="label").slices == "label"
+    assert QualitySpec(slices="slice").slices == "slice"
+    assert QualitySpec(slices="groups.npz").slices == Path("groups.npz")  # type: ignore[arg-type]
+    for slices in ("label", "groups.npz"):
+        spec = QualitySpec(slices=slices)  # type: ignore[arg-type]
+        assert QualitySpec(**spec.model_dump(mode="json")) == spec
+
+
+@pytest.mark.parametrize(
+    "metric", ["top1", "mean-iou", "my_metric", "pkg.mod:f1", "m:_f", "top{k=3}", "top{}"]
+)
 def test_metrics(metric: str) -> None:
     assert QualitySpec(metric=metric).metric == metric

@@ -15,13 +15,13 @@ FULL: dict[str, Any] = {
     "budgetc": 1,
     "model": "m.onnx",
     "inputs": {"image": {"shape": [1, 1, 28, 28]}},
-    "data": {"calibration": "c.npz", "evaluation": "e.npz"},
-    "quality": {"metric": "top5"},
+    "data": {"calibration": "c.npz", "validation": "v.npz", "evaluation": "e.npz"},
+    "quality": {"metric": "top5", "slices": "groups.npz"},
     "budgets": {
         "size": "48 KiB",
         "memory": "64 KiB",
         "latency": "0.9 x onnxruntime",
-        "quality": "0.5 pp",
+        "quality": {"drop": "0.5 pp", "worst_slice": "2 pp"},
     },
     "targets": {
         "host": {},
@@ -34,7 +34,15 @@ FULL: dict[str, Any] = {
     },
     "strategy": "shrink",
     "passes": ["clean", "prune{ratio=0.3}"],
-    "search": {"trials": 4, "time": "90 s", "tuning": "1 min", "seed": 7},
+    "search": {
+        "trials": 4,
+        "time": "90 s",
+        "tuning": "1 min",
+        "seed": 7,
+        "candidates": 12,
+        "executor": "tcp://scheduler:8786",
+    },
+    "objective": ["latency", "size"],
     "output": {"name": "mnist", "kind": "static"},
 }
 
@@ -109,6 +117,21 @@ def test_the_output_is_named_after_the_model(output: Any, name: str) -> None:
     assert Spec(model="m.onnx", output=output).output.name == name  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("objective", "aims"),
+    [
+        ("size", ("size",)),
+        (["memory", "quality"], ("memory", "quality")),
+        (("latency",), ("latency",)),
+    ],
+)
+def test_objectives(objective: Any, aims: tuple[str, ...]) -> None:
+    spec = Spec(model="m.onnx", objective=objective)  # type: ignore[arg-type]
+    assert spec.objective == aims
+    assert Spec(**spec.model_dump(mode="json", by_alias=True)) == spec
+    assert Spec(model="m.onnx").objective == ("quality", "latency")  # type: ignore[arg-type]
+
+
 def test_an_empty_name_is_refused() -> None:
     assert refusals(output={"name": ""})["output.name"][0] == '"" is not a C identifier'
 
@@ -176,10 +199,40 @@ def test_a_quality_budget_needs_evaluation_data() -> None:
         ),
         ({"strategy": "shrnk"}, "strategy", '"shrnk" is not shrink', 'did you mean "shrink"?'),
         (
-            {"objective": "latency"},
+            {"objective": "qualty"},
             "objective",
-            '"objective" is not supported yet',
-            "remove it; this version would otherwise have to ignore it.",
+            '"qualty" cannot be optimised',
+            'did you mean "quality"?',
+        ),
+        (
+            {"objective": ["size", "speed"]},
+            "objective.1",
+            '"speed" cannot be optimised',
+            "choose among quality, latency, size, memory, or give several as a list.",
+        ),
+        (
+            {"objective": ["size", "size"]},
+            "objective.1",
+            '"size" stands here twice',
+            "once is enough, where it counts.",
+        ),
+        (
+            {"objective": []},
+            "objective",
+            "an empty list is no objective",
+            'name one, such as "quality".',
+        ),
+        (
+            {"quality": {"slices": "label"}},
+            "quality.slices",
+            "slices need evaluation data",
+            'name labelled samples, "data: {evaluation: eval.npz}", or remove the slices.',
+        ),
+        (
+            {"data": {"evaluation": "e.npz"}, "budgets": {"quality": {"worst_slice": "2 pp"}}},
+            "budgets.quality.worst_slice",
+            "a budget of the worst slice needs slices",
+            'say what a slice is, such as "quality: {slices: label}" for each class.',
         ),
         ({"modle": "x"}, "modle", '"modle" is not a field here', 'did you mean "model"?'),
         (

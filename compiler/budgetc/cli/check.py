@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from budgetc.data import Data
     from budgetc.lower.lowered import Port
     from budgetc.model import Model
+    from budgetc.splits import Splits
 
 
 def check(spec: SpecFile, overrides: Overrides = None) -> int:
@@ -28,11 +29,11 @@ def check(spec: SpecFile, overrides: Overrides = None) -> int:
         from budgetc.compile import load_inputs
         from budgetc.survey import check_operators
 
-    model, calibration, evaluation, metric = load_inputs(loaded)
+    model, splits, metric = load_inputs(loaded)
     kernels, *_ = [check_operators(m, _recipe(loaded), _sheets(loaded)) for m in model.entries]
     out = open_terminal().out
     grid = Table.grid(padding=(0, 2))
-    for name, text in _facts(loaded, model, calibration, evaluation, metric.name, kernels):
+    for name, text in _facts(loaded, model, splits, metric.name, kernels):
         grid.add_row(name, text)
     out.print(grid)
     say(out, f"{spec}: ok", "green")
@@ -42,8 +43,7 @@ def check(spec: SpecFile, overrides: Overrides = None) -> int:
 def _facts(
     spec: "Spec",
     model: "Model",
-    calibration: "Data | None",
-    evaluation: "Data | None",
+    splits: "Splits",
     metric: str,
     kernels: dict[str, int],
 ) -> list[tuple[str, str]]:
@@ -57,8 +57,13 @@ def _facts(
     if model.quantized:
         facts.append(("quantized", "already: its codes are kept"))
     facts.append(("kernels", _kernels(kernels)))
-    facts.append(("calibration", _samples(calibration)))
+    evaluation = splits.evaluation
+    facts.append(("calibration", _samples(splits.calibration)))
     facts.append(("evaluation", _samples(evaluation) + (f", {metric}" if evaluation else "")))
+    if evaluation and evaluation.slices is not None:
+        facts.append(("slices", str(len(set(evaluation.slices.tolist())))))
+    if spec.passes == "auto":
+        facts.append(("validation", splits.sentence))
     facts.append(("passes", str(spec.passes)))
     for name, section in spec.targets.items():
         words = [section.kind, section.cpu or "", f"{section.threads} threads"]
@@ -105,9 +110,12 @@ def budget_texts(budgets: "Budgets") -> list[tuple[str, str]]:
         words = format_seconds(limit) if isinstance(limit, float) else str(limit)
         texts.append(("latency", f"{latency.statistic} at most {words}", latency.level))
     if quality := budgets.quality:
-        drop = quality.drop
-        words = f"at least {quality.min}" if drop is None else f"drop at most {format_points(drop)}"
-        texts.append(("quality", words, quality.level))
+        bounds = [f"at least {quality.min}"] if quality.min is not None else []
+        if quality.drop is not None:
+            bounds.append(f"drop at most {format_points(quality.drop)}")
+        if quality.worst_slice is not None:
+            bounds.append(f"at most {format_points(quality.worst_slice)} in the worst slice")
+        texts.append(("quality", ", ".join(bounds), quality.level))
     return [(n, t + (" (warning only)" if level == "warning" else "")) for n, t, level in texts]
 
 
