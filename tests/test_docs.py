@@ -54,7 +54,7 @@ def leads_somewhere(page: Path, link: str) -> bool:
     return not anchor or anchor in anchors(target)
 
 
-@pytest.mark.parametrize("name", ["passes.md", "targets.md"])
+@pytest.mark.parametrize("name", ["metrics.md", "passes.md", "targets.md"])
 def test_a_generated_page_is_up_to_date(name: str) -> None:
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert written == generator().PAGES[name](), "write it anew: make docs"

@@ -20,7 +20,7 @@ from budgetc.measure.harness import Harness
 from budgetc.measure.latency import Latency, measure_latency
 from budgetc.measure.memory import memory_of
 from budgetc.measure.metrics import Metric, Scores
-from budgetc.measure.quality import Quality, compare_scores
+from budgetc.measure.quality import Quality, compare
 from budgetc.measure.size import size_of
 from budgetc.model import Model
 from budgetc.run import start
@@ -52,6 +52,7 @@ class Reference:
         int8_session: the same model quantized without pruning, where there is calibration data.
         model_bytes: size of each peer's model file.
         further: the same for the other shapes of the model's inputs. Quality is judged on the first alone.
+        slices: which slice each sample belongs to, where there is evaluation data in slices.
     """
 
     inputs: Mapping[str, Array] = field(repr=False)
@@ -64,6 +65,7 @@ class Reference:
     int8_session: Session | None = None
     model_bytes: Mapping[str, int] = field(default_factory=dict)
     further: tuple["Reference", ...] = ()
+    slices: Array | None = field(default=None, repr=False)
 
     @property
     def entries(self) -> tuple["Reference", ...]:
@@ -80,6 +82,7 @@ class Reference:
             outputs={n: a[:samples] for n, a in self.outputs.items()},
             scores=self.scores[:samples] if self.scores is not None else None,
             labels=self.labels[:samples] if self.labels is not None else None,
+            slices=self.slices[:samples] if self.slices is not None else None,
         )
 
     @property
@@ -174,7 +177,10 @@ def _make_reference(
     sizes = {"onnxruntime": len(model)}
     if int8_model:
         sizes["onnxruntime-int8"] = len(int8_model)
-    return Reference(inputs, samples, outputs, scores, labels, metric, session, int8, sizes)
+    slices = data.slices if data else None
+    return Reference(
+        inputs, samples, outputs, scores, labels, metric, session, int8, sizes, slices=slices
+    )
 
 
 def stacked(data: Data) -> dict[str, Array]:
@@ -303,12 +309,8 @@ def _quality(outputs: Outputs, reference: Reference) -> Quality | None:
     if reference.scores is None:
         return None
     metric = reference.metric
-    return compare_scores(
-        metric.name,
-        metric(outputs, reference.labels, reference.outputs),
-        reference.scores,
-        higher_is_better=metric.higher_is_better,
-    )
+    ours = metric(outputs, reference.labels, reference.outputs)
+    return compare(metric, ours, reference.scores, slices=reference.slices)
 
 
 def _latency(harness: Harness, reference: Reference, budgets: Budgets) -> Latency:

@@ -181,6 +181,19 @@ def measurement_json(measurement: Measurement) -> dict[str, Any]:
             "reference": quality.reference,
             "drop": quality.drop,
             "interval": [quality.low, quality.high],
+            "value_interval": [quality.value_low, quality.value_high],
             "samples": quality.samples,
+            "slices": [
+                {
+                    "slice": each.name,
+                    "value": each.value,
+                    "reference": each.reference,
+                    "drop": each.drop,
+                    "interval": [each.low, each.high],
+                    "samples": each.samples,
+                    "judged": each.judged,
+                }
+                for each in quality.slices
+            ],
         }
     return found

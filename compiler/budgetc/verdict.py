@@ -13,20 +13,20 @@ from budgetc_specs.budgets import (
     Relative,
     SizeBudget,
 )
-from budgetc_specs.errors import SpecError
+from budgetc_specs.errors import SpecError, quoted
 from budgetc_specs.units import format_bytes, format_points, format_seconds
 
+from budgetc.measure.doubt import ROUNDING, doubt_of_drop, doubt_of_value
 from budgetc.measure.latency import Interval, Latency
 from budgetc.measure.memory import Memory
 from budgetc.measure.metrics import Metric
-from budgetc.measure.quality import Quality
+from budgetc.measure.quality import FEWEST, Quality, Slice
 from budgetc.measure.size import Size
 
 Status = Literal["PASS", "FAIL", "UNDECIDED", "WARN"]
-BudgetName = Literal["size", "memory", "latency", "quality"]
+BudgetName = Literal["size", "memory", "latency", "quality", "worst_slice"]
 
 _GRAVITY: dict[Status, int] = {"PASS": 0, "WARN": 1, "UNDECIDED": 2, "FAIL": 3}
-_ROUNDING = 1e-9  # 5 of 1000 is not more than 0.5 pp
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Verdict:
         text: one line for people, which says why.
         unit: what limit, measured and interval count: `bytes`, `seconds`, `fraction` (a drop of the
             metric), `metric`, or `x onnxruntime-int8` for multiples of a peer.
+        doubt: why the evaluation data are too few to decide it, where they are; the figure decides
+            all the same.
     """
 
     budget: BudgetName
@@ -82,6 +84,7 @@ class Verdict:
     status: Status
     text: str
     unit: str
+    doubt: str = ""
 
     @property
     def holds(self) -> bool:
@@ -94,7 +97,7 @@ class Verdict:
 
 
 def judge(budgets: Budgets, measurement: Measurement) -> tuple[Verdict, ...]:
-    """The verdict on every budget that is set, in the order size, memory, latency, quality.
+    """The verdict on every budget that is set, in the order size, memory, latency, quality, worst slice.
 
     Where a library has several entry points, memory and latency are those of the worst.
     """
@@ -109,7 +112,7 @@ def judge(budgets: Budgets, measurement: Measurement) -> tuple[Verdict, ...]:
         latency = budgets.latency
         verdicts.append(_worst(entries, [_latency(latency, each) for each in entries]))
     if budgets.quality:
-        verdicts.append(_quality(budgets.quality, measurement))
+        verdicts += judge_quality(budgets.quality, measurement.quality, _why_not_run(measurement))
     return tuple(verdicts)
 
 
@@ -216,42 +219,110 @@ def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
     )
 
 
-def _quality(budget: QualityBudget, measurement: Measurement) -> Verdict:
-    quality = measurement.quality
-    limit = budget.drop if budget.drop is not None else budget.min
-    if limit is None:
-        raise AssertionError("BUG: a quality budget without a bound")
-    unit = "metric" if budget.drop is None else "fraction"
-    status: Status
-    if quality is None:
-        text = f"quality: {_why_not_run(measurement)}"
-        status = _status("UNDECIDED", budget.level)
-        return Verdict("quality", limit, None, None, 0.0, status, text, unit)
-    values = f"{quality.metric} {quality.value:.4g}, float model {quality.reference:.4g}"
+def judge_quality(
+    budget: QualityBudget, quality: Quality | None, why_not: str
+) -> tuple[Verdict, ...]:
+    """The verdicts on quality, and on its worst slice where that is bounded.
+
+    Args:
+        budget: what it allows.
+        quality: what was measured; None where nothing was.
+        why_not: why nothing was.
+    """
+    verdicts = []
     if budget.drop is not None:
-        measured, excess = quality.drop, quality.drop - limit
-        interval = Interval(quality.low, quality.high)
-        text = (
-            f"quality: drop {format_points(measured)} of {format_points(limit)} ({values}, "
-            f"{format_points(interval.low)} to {format_points(interval.high)}, {quality.samples} "
-            "samples)"
-        )
-    else:
-        measured, excess, interval = quality.value, limit - quality.value, None
-        text = f"quality: {values}, at least {limit:.4g} ({quality.samples} samples)"
-    # The budget is about the evaluation data as they are, so the value decides; the interval tells
-    # how far it can be trusted beyond them.
-    status = "PASS" if excess <= _ROUNDING else "FAIL"
+        verdicts.append(_drop(budget.drop, budget.level, quality, why_not))
+    if budget.min is not None:
+        verdicts.append(_least(budget.min, budget.level, quality, why_not))
+    if budget.worst_slice is not None:
+        verdicts.append(_worst_slice(budget.worst_slice, budget.level, quality, why_not))
+    return tuple(verdicts)
+
+
+# The budgets of quality are about the evaluation data as they are, so that the figure decides; the
+# interval and the doubt tell how far it can be trusted beyond them.
+
+
+def _drop(limit: float, level: Level, quality: Quality | None, why_not: str) -> Verdict:
+    if quality is None:
+        return _unmeasured("quality", limit, level, "fraction", why_not)
+    excess = quality.drop - limit
+    text = (
+        f"quality: drop {format_points(quality.drop)} of {format_points(limit)} ({_values(quality)}, "
+        f"{format_points(quality.low)} to {format_points(quality.high)}, {quality.samples} samples)"
+    )
     return Verdict(
         "quality",
         limit,
-        measured,
-        interval,
-        excess / abs(limit) if limit else excess,
-        _status(status, budget.level),
+        quality.drop,
+        Interval(quality.low, quality.high),
+        excess / limit if limit else excess,
+        _by_figure(excess, level),
         text,
-        unit,
+        "fraction",
+        doubt_of_drop(limit, quality),
     )
+
+
+def _least(limit: float, level: Level, quality: Quality | None, why_not: str) -> Verdict:
+    if quality is None:
+        return _unmeasured("quality", limit, level, "metric", why_not)
+    excess = limit - quality.value
+    low, high = quality.value_low, quality.value_high
+    text = f"quality: {_values(quality)}, at least {limit:.4g} ({quality.samples} samples)"
+    return Verdict(
+        "quality",
+        limit,
+        quality.value,
+        None if low is None or high is None else Interval(low, high),
+        excess / abs(limit) if limit else excess,
+        _by_figure(excess, level),
+        text,
+        "metric",
+        doubt_of_value(limit, quality),
+    )
+
+
+def _worst_slice(limit: float, level: Level, quality: Quality | None, why_not: str) -> Verdict:
+    worst = quality.worst_slice if quality else None
+    if quality is None or worst is None:
+        if quality is not None:
+            why_not = f"no slice has the {FEWEST} samples that it takes to judge one"
+        return _unmeasured("worst_slice", limit, level, "fraction", why_not)
+    excess = worst.drop - limit
+    small = sum(not s.judged for s in quality.slices)
+    rest = f"; {small} of them too small to be judged" if small else ""
+    text = (
+        f"worst slice: drop {format_points(worst.drop)} of {format_points(limit)} in "
+        f"{quoted(worst.name)} ({_values(worst, quality.metric)}, {format_points(worst.low)} to "
+        f"{format_points(worst.high)}, {worst.samples} samples; {len(quality.slices)} slices{rest})"
+    )
+    return Verdict(
+        "worst_slice",
+        limit,
+        worst.drop,
+        Interval(worst.low, worst.high),
+        excess / limit if limit else excess,
+        _by_figure(excess, level),
+        text,
+        "fraction",
+        doubt_of_drop(limit, worst),
+    )
+
+
+def _unmeasured(name: BudgetName, limit: float, level: Level, unit: str, why_not: str) -> Verdict:
+    text = f"{name.replace('_', ' ')}: {why_not}"
+    status = _status("UNDECIDED", level)
+    return Verdict(name, limit, None, None, 0.0, status, text, unit)
+
+
+def _by_figure(excess: float, level: Level) -> Status:
+    return _status("PASS" if excess <= ROUNDING else "FAIL", level)
+
+
+def _values(quality: Quality | Slice, metric: str = "") -> str:
+    name = quality.metric if isinstance(quality, Quality) else metric
+    return f"{name} {quality.value:.4g}, float model {quality.reference:.4g}"
 
 
 def _why_not_run(measurement: Measurement) -> str:

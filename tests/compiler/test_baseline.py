@@ -7,7 +7,7 @@ import onnx
 import pytest
 from budgetc.baseline import by_sample, make_session, run_over, timer
 from budgetc.data import load_data
-from budgetc.measure.metrics import top1
+from budgetc.measure.classification import top1
 from budgetc.model import load_model
 from budgetc_specs.errors import ModelError
 from onnx import TensorProto, helper

@@ -1,75 +1,96 @@
-"""Paired intervals, against brute force and against their own promise."""
+"""Comparisons of two models on the same samples: drops, intervals, slices."""
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from budgetc.measure.quality import bootstrap_interval, compare_scores, tango_interval
-from scipy.optimize import brentq
-
-
-def score_by_definition(b, c, n, delta):
-    """Tango's statistic with the constrained estimate found by a root finder, not by the formula.
-
-    Under the null p12 - p21 = delta, the likelihood is p12^b p21^c (1 - p12 - p21)^(n-b-c).
-    """
-
-    def slope(q):  # of the log-likelihood in q = p21
-        return b / (q + delta) + c / q - 2 * (n - b - c) / (1 - 2 * q - delta)
-
-    low, high = max(0.0, -delta) + 1e-13, (1 - delta) / 2 - 1e-13
-    q = brentq(slope, low, high, xtol=1e-15) if slope(low) > 0 > slope(high) else low
-    return (b - c - n * delta) / math.sqrt(n * (2 * q + delta - delta * delta))
-
-
-@pytest.mark.parametrize(("b", "c", "n"), [(12, 2, 50), (9, 7, 1000), (1, 30, 200), (3, 4, 2000)])
-def test_tango_against_its_definition(b, c, n):
-    low, high = tango_interval(b, c, n, 0.95)
-    assert score_by_definition(b, c, n, low) == pytest.approx(1.959964, abs=1e-4)
-    assert score_by_definition(b, c, n, high) == pytest.approx(-1.959964, abs=1e-4)
-
-
-def test_tango_where_nothing_differs():
-    """Solved by hand: the interval is z^2 / (n + z^2) either way."""
-    z2 = 1.959964**2
-    low, high = tango_interval(0, 0, 1000, 0.95)
-    assert high == pytest.approx(z2 / (1000 + z2), rel=1e-5)
-    assert low == -high
-
-
-def test_tango_keeps_its_promise():
-    rng = np.random.default_rng(1)
-    p12, p21, n = 0.03, 0.02, 400
-    draws = rng.multinomial(n, [p12, p21, 1 - p12 - p21], 1500)
-    holds = [
-        low <= p12 - p21 <= high
-        for low, high in (tango_interval(int(b), int(c), n, 0.95) for b, c, _ in draws)
-    ]
-    assert 0.93 < np.mean(holds) < 0.97
-
-
-def test_bootstrap_agrees_with_the_normal_interval():
-    differences = np.random.default_rng(2).normal(0.1, 1, 2000)
-    half = 1.96 * differences.std() / math.sqrt(2000)
-    low, high = bootstrap_interval(differences, 0.95)
-    assert low == pytest.approx(differences.mean() - half, abs=0.1 * half)
-    assert high == pytest.approx(differences.mean() + half, abs=0.1 * half)
-    assert bootstrap_interval(differences, 0.95) == (low, high)
+from budgetc.measure.classification import agreement, f1, top1
+from budgetc.measure.quality import FEWEST, compare
+from budgetc.measure.signals import mse, snr
 
 
 def test_the_drop_is_how_much_worse_the_binary_is():
     reference = np.array([1.0] * 98 + [0.0] * 2)
     ours = np.array([0.0] * 3 + [1.0] * 95 + [1.0] + [0.0])
-    quality = compare_scores("top1", ours, reference)
-    assert (quality.value, quality.reference) == (0.96, 0.98)
+    quality = compare(top1, ours, reference)
+    assert (quality.metric, quality.value, quality.reference) == ("top1", 0.96, 0.98)
     assert quality.drop == pytest.approx(0.02)
     assert quality.low < 0.02 < quality.high
-    assert quality.samples == 100
+    assert quality.value_low < 0.96 < quality.value_high
+    assert (quality.samples, quality.few_differ, quality.slices) == (100, None, ())
 
 
 def test_less_is_better():
-    quality = compare_scores(
-        "mse", np.array([2.0, 3.0]), np.array([1.0, 3.0]), higher_is_better=False
-    )
+    quality = compare(mse, np.array([2.0, 3.0] * 50), np.array([1.0, 3.0] * 50))
     assert quality.drop == 0.5
-    assert (quality.low, quality.high) == (0.0, 1.0)
+    assert 0.3 < quality.low < 0.5 < quality.high < 0.7
+    assert not quality.higher_is_better
+
+
+def test_a_metric_that_is_no_mean():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    theirs = np.where(rng.random(300) < 0.1, rng.integers(0, 3, 300), labels)
+    ours = np.where(rng.random(300) < 0.1, rng.integers(0, 3, 300), theirs)
+    outputs = [{"y": np.eye(3)[classes]} for classes in (ours, theirs)]
+    scores = [f1(each, labels, each) for each in outputs]
+    quality = compare(f1, *scores)
+    assert quality.value == f1.value(scores[0])
+    assert quality.drop == f1.value(scores[1]) - quality.value > 0
+    assert quality.low < quality.drop < quality.high
+    # Paired: far narrower than the intervals of both values.
+    assert quality.high - quality.low < 0.8 * (quality.value_high - quality.value_low)
+
+
+def test_the_interval_of_decibels_is_in_decibels():
+    rng = np.random.default_rng(1)
+    signal = rng.lognormal(0, 0.3, 200)
+    ours, theirs = (np.stack([signal, signal * noise], axis=1) for noise in (0.01, 0.005))
+    quality = compare(snr, ours, theirs)
+    assert quality.value == pytest.approx(20)
+    assert quality.drop == pytest.approx(10 * np.log10(2))
+    assert quality.low == pytest.approx(quality.high)  # the same in every sample
+
+
+def test_too_few_differences_for_a_bootstrap():
+    reference = np.full(100, 0.5)
+    assert compare(mse, reference, reference).few_differ == 0
+    ours = reference + (np.arange(100) < 4)
+    assert compare(mse, ours, reference).few_differ == 4
+    assert compare(mse, reference + (np.arange(100) < 5), reference).few_differ is None
+    right = np.ones(100)
+    assert compare(agreement, right, right).few_differ is None  # Tango needs none
+
+
+def test_slices():
+    slices = np.array(["day"] * 60 + ["night"] * 40 + ["fog"] * 5)
+    reference = np.ones(105)
+    ours = reference.copy()
+    ours[[0, 60, 61, 62, 63, 100]] = 0
+    quality = compare(top1, ours, reference, slices=slices)
+    assert [s.name for s in quality.slices] == ["night", "day", "fog"]
+    assert [s.samples for s in quality.slices] == [40, 60, 5]
+    assert [s.judged for s in quality.slices] == [True, True, False]
+    worst = quality.worst_slice
+    assert (worst.name, worst.value, worst.reference) == ("night", 0.9, 1.0)
+    assert worst.drop == pytest.approx(0.1)
+    alone = compare(top1, ours[60:100], reference[60:100])
+    assert worst.low < alone.low < 0.1 < alone.high < worst.high  # they hold all at once
+
+
+def test_the_slices_of_a_metric_that_is_no_mean_are_its_values_there():
+    labels = np.array([0, 1, 2] * 20)
+    answers = {"y": np.eye(3)[np.where(np.arange(60) < 20, 0, labels)]}
+    right = {"y": np.eye(3)[labels]}
+    scores, reference = f1(answers, labels, right), f1(right, labels, right)
+    quality = compare(f1, scores, reference, slices=np.arange(60) // 20)
+    assert quality.worst_slice.name == "0"
+    assert quality.worst_slice.value == f1.value(scores[:20])
+    assert [s.drop for s in quality.slices[1:]] == [0.0, 0.0]
+
+
+def test_no_slice_is_large_enough():
+    ones = np.ones(30)
+    quality = compare(top1, ones, ones, slices=np.arange(30) // (FEWEST - 1))
+    assert quality.worst_slice is None
+    assert replace(quality, slices=()).worst_slice is None

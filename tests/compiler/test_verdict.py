@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from budgetc.measure.classification import top1
 from budgetc.measure.latency import Interval, measure_latency
 from budgetc.measure.memory import Memory
-from budgetc.measure.metrics import mse, top1
-from budgetc.measure.quality import Quality
+from budgetc.measure.quality import Quality, Slice
+from budgetc.measure.signals import mse
 from budgetc.measure.size import Size
 from budgetc.verdict import Measurement, check_quality_budget, judge
 from budgetc_specs.budgets import Budgets
@@ -58,6 +59,7 @@ def test_every_budget_in_order_and_as_json():
         "excess": pytest.approx(-1 / 6),
         "status": "PASS",
         "unit": "bytes",
+        "doubt": "",
         "text": "size: 40 KiB of 48 KiB (code 10 KiB, constants 28 KiB, data 0 B, the rest 2 KiB)",
     }
     assert judge(Budgets(), MEASURED) == ()
@@ -183,3 +185,49 @@ def test_the_worst_entry_point_counts():
     assert found.measured == larger.memory.total
     assert found.text.startswith("first shape: memory: ")
     assert "; 4x28: memory: " in found.text
+
+
+def test_the_figure_decides_and_the_doubt_is_said():
+    passed = verdict({"quality": "0.5 pp"})
+    assert passed.status == "PASS"
+    assert passed.doubt == (
+        "1,000 samples do not rule out a drop of more than 0.5 pp: the interval is 0.1 pp to "
+        "0.9 pp; even 1000 times as many hardly would"
+    )
+    failed = verdict({"quality": "0.2 pp"})
+    assert failed.status == "FAIL"
+    assert failed.doubt.startswith("1,000 samples do not rule out a drop of 0.2 pp or less")
+    assert verdict({"quality": "1 pp"}).doubt == ""
+
+
+SLICED = replace(
+    MEASURED.quality,
+    slices=(
+        Slice("night", 0.9, 0.95, 0.05, 0.01, 0.12, 200),
+        Slice("day", 0.99, 0.99, 0.0, -0.01, 0.01, 790),
+        Slice("fog", 0.5, 0.9, 0.4, 0.1, 0.7, 10),
+    ),
+)
+
+
+def test_the_worst_slice():
+    budgets = Budgets.model_validate({"quality": {"drop": "1 pp", "worst_slice": "2 pp"}})
+    whole, worst = judge(budgets, replace(MEASURED, quality=SLICED))
+    assert (whole.budget, whole.status) == ("quality", "PASS")
+    assert (worst.budget, worst.status, worst.unit) == ("worst_slice", "FAIL", "fraction")
+    assert (worst.measured, worst.interval) == (0.05, Interval(0.01, 0.12))
+    assert worst.excess == pytest.approx(1.5)
+    assert worst.text == (
+        'worst slice: drop 5 pp of 2 pp in "night" (top1 0.9, float model 0.95, 1 pp to 12 pp, 200 '
+        "samples; 3 slices; 1 of them too small to be judged)"
+    )
+    assert worst.doubt.endswith("the interval is 1 pp to 12 pp; about 360 would")
+
+
+def test_slices_that_are_all_too_small_pass_nothing():
+    small = replace(SLICED, slices=SLICED.slices[2:])
+    found = verdict({"quality": {"worst_slice": "50 pp"}}, replace(MEASURED, quality=small))
+    assert found.status == "UNDECIDED"
+    assert found.text == "worst slice: no slice has the 20 samples that it takes to judge one"
+    warned = {"quality": {"worst_slice": "50 pp", "level": "warning"}}
+    assert verdict(warned, replace(MEASURED, quality=small)).status == "WARN"

@@ -43,6 +43,8 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
         for verdict in shown.verdicts:
             if verbose or verdict.status != "PASS":
                 say(console, f"  {verdict.text}", "" if verdict.holds else "red")
+            if verdict.doubt:
+                say(console, f"  {verdict.budget}: {verdict.doubt}", "yellow")
         _print_doubts(console, shown)
         console.line()
         console.print(_comparison(result, shown))
