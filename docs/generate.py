@@ -64,6 +64,7 @@ def within_a_tenth(outputs, labels, reference, *, part=0.1):
     (values,) = outputs.values()
     return abs(values[:, 0] - labels) <= part * abs(labels)
 
+
 within_a_tenth.needs_labels = True
 ```
 
@@ -78,6 +79,7 @@ thousands of times in a moment:
 def error_rate(outputs, labels, reference):
     wrong, length = count_errors(outputs, labels)
     return np.stack([wrong, length], axis=1)
+
 
 error_rate.aggregate = lambda means: means[..., 0] / means[..., 1]
 error_rate.higher_is_better = False
