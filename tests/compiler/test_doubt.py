@@ -42,13 +42,15 @@ def test_a_drop_at_its_limit_is_kept_and_never_certain():
 @pytest.mark.parametrize(
     ("few", "text"),
     [
-        (0, "none of 1,000 samples differs: too few to tell what differences cost"),
-        (1, "1 of 1,000 samples differs: too few to tell what differences cost"),
-        (4, "4 of 1,000 samples differ: too few to tell what differences cost"),
+        (0, "none of 1,000 samples differs, but up to 0.38% of all may"),
+        (1, "1 of 1,000 samples differs, but up to 0.56% of all may"),
+        (4, "4 of 1,000 samples differ, but up to 1.02% of all may"),
     ],
 )
 def test_too_few_differences(few, text):
-    assert doubt_of_drop(0.5, replace(SEEN, few_differ=few)) == text
+    seen = replace(SEEN, drop=0.0, low=0.0, high=0.0, few_differ=few)
+    assert doubt_of_drop(0.003, seen) == f"{text}: too few to tell what that costs"
+    assert doubt_of_drop(0.011, seen) == ""
 
 
 def test_a_value():

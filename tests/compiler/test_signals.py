@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from budgetc.measure.signals import MOST_DB, cosine, mse, snr
+from budgetc_specs.errors import SpecError
 
 
 def test_mse():
@@ -38,3 +39,9 @@ def test_cosine():
     ours = {"a": np.array([[4.0, -3.0], [0.0, 9.0]]), "b": np.array([[0.0], [1.0]])}
     assert cosine(ours, None, RIGHT).tolist() == [0.5, 0.5]  # 0 and 1, 1 and 0
     assert cosine(RIGHT, None, RIGHT).tolist() == [1, 1]
+
+
+def test_labels_that_are_no_outputs():
+    ours = {"y": np.zeros((2, 3))}
+    with pytest.raises(SpecError, match="or none to compare with the float model"):
+        snr(ours, np.array([1, 2]), ours)

@@ -12,6 +12,7 @@ from budgetc.cli.check import check
 from budgetc.cli.compile import compile_spec
 from budgetc.cli.doctor import doctor
 from budgetc.cli.exits import catch_signals, guarded
+from budgetc.cli.metrics import metrics
 from budgetc.cli.passes import passes
 from budgetc.cli.schema import schema
 from budgetc.cli.targets import targets
@@ -56,6 +57,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "bench": bench,
     "targets": targets,
     "passes": passes,
+    "metrics": metrics,
     "schema": schema,
     "doctor": doctor,
 }

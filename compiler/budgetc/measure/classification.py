@@ -7,6 +7,7 @@ from budgetc_specs.errors import SpecError, quoted
 from budgetc.measure.metrics import Array, Metric, Outputs, Scores, only_output
 
 Classes = npt.NDArray[np.int64]
+Truths = npt.NDArray[np.bool_]
 
 VOID = 255
 """The label of pixels that no class claims, in most data sets for segmentation."""
@@ -75,13 +76,13 @@ def _f1(outputs: Outputs, labels: Array | None, _: Outputs) -> Scores:
 
 
 def _macro_f1(means: Scores) -> Scores:
-    """2 hits / (answers + truths), over the classes that were answered or are there."""
+    """2 hits / (answers + truths), over the classes that are there."""
     hit, answered, right = np.split(means, 3, axis=-1)
-    return _over_classes(2 * hit, answered + right)
+    return _over_classes(2 * hit, answered + right, right > 0)
 
 
 def _mean_iou(outputs: Outputs, labels: Array | None, _: Outputs, *, ignore: int = VOID) -> Scores:
-    """[N, 2C]: for each class the pixels in label and answer, and those in either."""
+    """[N, 3C]: for each class the pixels in label and answer, those in the answer, those in the label."""
     values = only_output(outputs, "mean-iou")
     wanted = (len(values), *values.shape[2:])
     if values.ndim < 3 or labels is None or labels.dtype.kind not in "iu" or labels.shape != wanted:
@@ -96,23 +97,28 @@ def _mean_iou(outputs: Outputs, labels: Array | None, _: Outputs, *, ignore: int
     judged = (truth >= 0) & (truth != ignore)
     _check_range(truth[judged], classes, "mean-iou")
     answered = values.argmax(axis=1)
-    shared, either = [], []
+    shared, answers, truths = [], [], []
     pixels = tuple(range(1, truth.ndim))
     for each in range(classes):
         here, there = judged & (answered == each), judged & (truth == each)
         shared.append((here & there).sum(axis=pixels))
-        either.append((here | there).sum(axis=pixels))
-    return np.asarray([*shared, *either], np.float64).T
+        answers.append(here.sum(axis=pixels))
+        truths.append(there.sum(axis=pixels))
+    return np.asarray([*shared, *answers, *truths], np.float64).T
 
 
 def _mean_ratio(means: Scores) -> Scores:
-    shared, either = np.split(means, 2, axis=-1)
-    return _over_classes(shared, either)
+    """Pixels in both / pixels in either, over the classes that are there."""
+    shared, answered, right = np.split(means, 3, axis=-1)
+    return _over_classes(shared, answered + right - shared, right > 0)
 
 
-def _over_classes(part: Scores, whole: Scores) -> Scores:
-    """The mean of part / whole over the classes with a whole; 0 where no class has one."""
-    there = whole > 0
+# A class that is in no label of a set does not count: there is nothing to find of it, and one answer
+# too many would otherwise cost as much as a whole class.
+
+
+def _over_classes(part: Scores, whole: Scores, there: Truths) -> Scores:
+    """The mean of part / whole over the classes that are there; 0 where none is."""
     ratios = np.divide(part, whole, out=np.zeros_like(part), where=there)
     return np.asarray(ratios.sum(axis=-1) / np.maximum(there.sum(axis=-1), 1))
 
@@ -150,7 +156,7 @@ f1 = Metric(
     needs_labels=True,
     aggregate=_macro_f1,
     about="F1 of each class, the harmonic mean of precision and recall, over all samples; then the "
-    "mean over the classes that were answered or are there (macro).",
+    "mean over the classes that the labels have (macro).",
 )
 mean_iou = Metric(
     "mean-iou",
@@ -159,7 +165,7 @@ mean_iou = Metric(
     aggregate=_mean_ratio,
     about="For segmentation, outputs [N, classes, H, W] against labels [N, H, W]: of each class the "
     "pixels in label and answer as a part of those in either, over all samples; then the mean over "
-    "classes. Pixels labelled `ignore`, or below 0, are not judged.",
+    "the classes that the labels have. Pixels labelled `ignore`, or below 0, are not judged.",
 )
 agreement = Metric(
     "agreement",

@@ -2,6 +2,7 @@
 
 from budgetc_specs.units import format_points
 
+from budgetc.measure.intervals import wilson_interval
 from budgetc.measure.quality import Quality, Slice
 
 ROUNDING = 1e-9
@@ -14,22 +15,21 @@ MOST_TIMES = 1000
 def doubt_of_drop(limit: float, quality: Quality | Slice) -> str:
     """Why the samples are too few to decide whether a drop keeps its limit; empty where they decide it.
 
-    They decide it where all of the drop's interval is on one side of the limit.
+    They decide it where all of the drop's interval is on one side of the limit. Where hardly any
+    sample differs, a bootstrap cannot know what differences cost; then their possible share counts,
+    as if each cost a whole answer.
 
     Args:
         limit: the most that the drop may be, as a fraction.
         quality: the drop with its interval.
     """
-    few = quality.few_differ if isinstance(quality, Quality) else None
+    few = quality.few_differ
     if few is not None:
-        count = (
-            f"{few} of {quality.samples:,} samples"
-            if few
-            else f"none of {quality.samples:,} samples"
-        )
-        return (
-            f"{count} {'differ' if few > 1 else 'differs'}: too few to tell what differences cost"
-        )
+        _, share = wilson_interval(few, quality.samples, 0.95)
+        if share > limit:
+            some = f"{few} of {quality.samples:,} samples {'differ' if few > 1 else 'differs'}"
+            none = f"none of {quality.samples:,} samples differs"
+            return f"{some if few else none}, but up to {share:.2%} of all may: too few to tell what that costs"
     kept = quality.drop <= limit + ROUNDING
     end = quality.high if kept else quality.low
     if (end <= limit) is kept:

@@ -1,12 +1,17 @@
 """Quality of the binary against the float model on the same samples, with intervals, slice by slice."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from budgetc.measure.intervals import Floats, bootstrap_interval, tango_interval, wilson_interval
+from budgetc.measure.intervals import (
+    Aggregate,
+    Floats,
+    bootstrap_intervals,
+    tango_interval,
+    wilson_interval,
+)
 from budgetc.measure.metrics import Metric, Scores
 
 FEWEST = 20
@@ -30,6 +35,7 @@ class Slice:
     low: float
     high: float
     samples: int
+    few_differ: int | None = None
 
     @property
     def judged(self) -> bool:
@@ -98,10 +104,7 @@ def compare(
         confidence: of the intervals; of slices, that all of their intervals hold at once.
     """
     value, base, drop = _drop(metric, ours, reference)
-    low, high = _drop_interval(metric, ours, reference, confidence)
-    differ = int((_rows(ours) != _rows(reference)).any(axis=1).sum())
-    lacking = differ < FEW_DIFFERENCES and not (_binary(metric, ours, reference))
-    value_low, value_high = _value_interval(metric, ours, confidence)
+    (low, high), (value_low, value_high) = _intervals(metric, ours, reference, confidence)
     return Quality(
         metric=metric.name,
         value=value,
@@ -113,7 +116,7 @@ def compare(
         higher_is_better=metric.higher_is_better,
         value_low=value_low,
         value_high=value_high,
-        few_differ=differ if lacking else None,
+        few_differ=_few_differ(metric, ours, reference),
         slices=() if slices is None else _slices(metric, ours, reference, slices, confidence),
     )
 
@@ -129,10 +132,11 @@ def _slices(
     each = 1 - (1 - confidence) / len(names)  # Bonferroni: the worst is picked out of all
     found = []
     for index, name in enumerate(names.tolist()):
-        mine = members == index
-        value, base, drop = _drop(metric, ours[mine], reference[mine])
-        low, high = _drop_interval(metric, ours[mine], reference[mine], each)
-        found.append(Slice(str(name), value, base, drop, low, high, int(mine.sum())))
+        mine, theirs = ours[members == index], reference[members == index]
+        value, base, drop = _drop(metric, mine, theirs)
+        (low, high), _ = _intervals(metric, mine, theirs, each)
+        few = _few_differ(metric, mine, theirs)
+        found.append(Slice(str(name), value, base, drop, low, high, len(mine), few))
     return tuple(sorted(found, key=lambda s: (not s.judged, -s.drop)))
 
 
@@ -142,30 +146,38 @@ def _drop(metric: Metric, ours: Scores, reference: Scores) -> tuple[float, float
     return value, base, base - value if metric.higher_is_better else value - base
 
 
-def _drop_interval(
+def _intervals(
     metric: Metric, ours: Scores, reference: Scores, confidence: float
-) -> tuple[float, float]:
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The intervals of the drop and of our value."""
     sign = 1.0 if metric.higher_is_better else -1.0
     if _binary(metric, ours, reference):
         worse = sign * (reference - ours)
-        better, lost = int((worse < 0).sum()), int((worse > 0).sum())
-        return tango_interval(lost, better, len(ours), confidence)
-    if metric.aggregate is None:
-        worse = sign * (reference - ours)
-        return bootstrap_interval(worse[:, None], lambda means: means[..., 0], confidence)
-    aggregate, width = metric.aggregate, ours.shape[1]
+        lost, won = int((worse > 0).sum()), int((worse < 0).sum())
+        return (
+            tango_interval(lost, won, len(ours), confidence),
+            wilson_interval(int(ours.sum()), len(ours), confidence),
+        )
+    rows = np.concatenate([_rows(ours), _rows(reference)], axis=1)
+    width = rows.shape[1] // 2
+    aggregate: Aggregate = metric.aggregate or (lambda means: means[..., 0])
 
-    def fall(means: Floats) -> Floats:
-        return sign * (aggregate(means[..., width:]) - aggregate(means[..., :width]))
+    def value(means: Floats) -> Floats:
+        return aggregate(means[..., :width])
 
-    return bootstrap_interval(np.concatenate([ours, reference], axis=1), fall, confidence)
+    def drop(means: Floats) -> Floats:
+        return sign * (aggregate(means[..., width:]) - value(means))
+
+    of_drop, of_value = bootstrap_intervals(rows, (drop, value), confidence)
+    return of_drop, of_value
 
 
-def _value_interval(metric: Metric, scores: Scores, confidence: float) -> tuple[float, float]:
-    if _binary(metric, scores):
-        return wilson_interval(int(scores.sum()), len(scores), confidence)
-    aggregate: Callable[[Floats], Floats] = metric.aggregate or (lambda means: means[..., 0])
-    return bootstrap_interval(_rows(scores), aggregate, confidence)
+def _few_differ(metric: Metric, ours: Scores, reference: Scores) -> int | None:
+    """How many samples differ, where a bootstrap knows too little of how they do."""
+    if _binary(metric, ours, reference):
+        return None
+    differ = int((_rows(ours) != _rows(reference)).any(axis=1).sum())
+    return differ if differ < FEW_DIFFERENCES else None
 
 
 def _rows(scores: Scores) -> Scores:

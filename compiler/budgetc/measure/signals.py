@@ -17,7 +17,8 @@ def _right_values(outputs: Outputs, labels: Array | None, metric: str) -> tuple[
         raise SpecError.of(
             f"the metric {metric} needs labels of the output's shape; the output is "
             f"{list(values.shape)}, they are {shown}",
-            'save the right outputs as "label", samples on axis 0.',
+            'save the right outputs as "label", samples on axis 0'
+            + (", or none to compare with the float model." if metric == "snr" else "."),
         )
     return _flat(values), _flat(labels)
 
