@@ -40,6 +40,8 @@ def explain(
     assert case is not None, "BUG: a library that agrees needs no explanation"
     differs = "\n".join(str(o) for o in case.agreement.outputs if not o.agrees)
     text = f"its outputs are not those of {report.reference}, on {case.name}: {differs}"
+    if report.no_precise:
+        text += f"\n{report.no_precise}"
     if case.failing is None:
         return text
     folders = iter(range(10**6))

@@ -31,7 +31,7 @@ class OutputAgreement:
         top1: share of the samples whose largest value is at the same place.
         worst_sample: index of the sample with the largest difference.
         beyond: samples with a difference above the tolerance, the worst first.
-        excepted: elements beyond the tolerance that the noise of rounding explains, see `arbiter`.
+        excepted: elements beyond the tolerance that have an explanation, see `arbiter`.
     """
 
     name: str

@@ -6,7 +6,11 @@ again with noise of the size of its roundings in every layer, and what a differe
 (D. Parker, Monte Carlo Arithmetic, UCLA CSD-970002, 1997).
 
     v -> v (1 + d)                            elementwise arithmetic;  |d| <= 16 u
-    v -> v + d max |v|,  x -> x (1 + d)       sums of n terms, and what they read;  |d| <= 16 u sqrt(n)
+    v -> v + d sum |x|,  x -> x (1 + d)       sums of n terms of one input, and what they read;  |d| <= 16 u sqrt(n)
+    v -> v + d max |v|,  x -> x (1 + d)       products summed over n terms, and the rest
+
+No rounding makes the sum of positive terms negative; noise that did would make a root or a logarithm behind it NaN, in
+every run, and say nothing.
 """
 
 import math
@@ -18,6 +22,10 @@ from onnx import TensorProto, helper, numpy_helper
 from budgetc.verification.rounding import SAFETY, UNIT_ROUNDOFF, shapes_of, terms
 
 _NUMPY = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
+_SUMS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum"})
+_POSITIVE = frozenset({"ReduceL1", "ReduceL2", "ReduceSumSquare", "Softmax"})
+"""Sums of positive terms, whose roundings are relative to the result."""
+
 _SMALLEST = 2.0**-126
 """Below the smallest normal number, what is lost is absolute."""
 
@@ -67,10 +75,12 @@ class _Jitter:
         self.nodes.append(own)
         for name, exact in renamed.items():
             self.types[exact] = self.types[name]
-            if n > 1:
-                self._shifted(exact, name, n)
-            else:
+            if n == 1 or node.op_type in _POSITIVE:
                 self._scaled(exact, name, n)
+            elif node.op_type in _SUMS:
+                self._shifted(exact, name, n, self._summed(own))
+            else:
+                self._shifted(exact, name, n, self._largest(exact))
 
     def _rounds(self, name: str) -> bool:
         """Whether it is an activation of a type that noise can be drawn for; constants have no entry."""
@@ -85,15 +95,28 @@ class _Jitter:
         self.nodes.append(helper.make_node("Mul", [name, factor], [result]))
         return result
 
-    def _shifted(self, name: str, result: str, n: int) -> None:
-        """Noise relative to the largest element."""
-        largest = self._fresh()
-        magnitudes = self._apply("Abs", name)
-        self.nodes.append(helper.make_node("ReduceMax", [magnitudes], [largest], keepdims=0))
-        size = self._apply("Mul", largest, self._constant(name, self._amplitude(name, n)))
+    def _shifted(self, name: str, result: str, n: int, of: str) -> None:
+        """Noise relative to another value, which broadcasts."""
+        size = self._apply("Mul", of, self._constant(name, self._amplitude(name, n)))
         size = self._apply("Add", size, self._constant(name, _SMALLEST))
         shift = self._apply("Mul", self._noise(name), size)
         self.nodes.append(helper.make_node("Add", [name, shift], [result]))
+
+    def _largest(self, name: str) -> str:
+        largest = self._fresh()
+        magnitudes = self._apply("Abs", name)
+        self.nodes.append(helper.make_node("ReduceMax", [magnitudes], [largest], keepdims=0))
+        return largest
+
+    def _summed(self, node: onnx.NodeProto) -> str:
+        """What a node that sums makes of the magnitudes of its terms."""
+        result = self._fresh()
+        own = onnx.NodeProto()
+        own.CopyFrom(node)
+        own.name = own.output[0] = result
+        own.input[0] = self._apply("Abs", node.input[0])
+        self.nodes.append(own)
+        return result
 
     def _amplitude(self, name: str, n: int) -> float:
         return SAFETY * UNIT_ROUNDOFF[self.types[name]] * math.sqrt(n)

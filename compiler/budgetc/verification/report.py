@@ -36,6 +36,8 @@ class Report:
         cases: real inputs first.
         skipped: kinds of inputs that were not compared.
         against_reference: inferences in which the graph as it is written confirmed the library against onnxruntime.
+        nearer: inferences in which double precision found the library at least as near as onnxruntime.
+        no_precise: why it had no say where it was asked; empty where it had.
     """
 
     reference: str
@@ -43,6 +45,8 @@ class Report:
     cases: tuple[CaseReport, ...]
     skipped: tuple[NoCase, ...] = ()
     against_reference: int = 0
+    nearer: int = 0
+    no_precise: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -56,7 +60,7 @@ class Report:
 
     @property
     def excepted(self) -> int:
-        """Values beyond the bound that the noise of rounding explains."""
+        """Values beyond the bound that one of the arbiter's explanations fits."""
         return sum(o.excepted for c in self.cases for o in c.agreement.outputs)
 
     def joined(self, others: Sequence[tuple[str, "Report"]]) -> "Report":
@@ -65,9 +69,14 @@ class Report:
         for name, other in others:
             cases += [replace(case, name=f"{name}: {case.name}") for case in other.cases]
             skipped += [replace(each, name=f"{name}: {each.name}") for each in other.skipped]
-        confirmed = self.against_reference + sum(other.against_reference for _, other in others)
+        every = (self, *(other for _, other in others))
         return replace(
-            self, cases=tuple(cases), skipped=tuple(skipped), against_reference=confirmed
+            self,
+            cases=tuple(cases),
+            skipped=tuple(skipped),
+            against_reference=sum(each.against_reference for each in every),
+            nearer=sum(each.nearer for each in every),
+            no_precise=next((each.no_precise for each in every if each.no_precise), ""),
         )
 
     def __str__(self) -> str:
@@ -82,6 +91,13 @@ class Report:
                 f"onnxruntime was wrong in {self.against_reference} inferences, by the graph as it is "
                 "written"
             )
+        if self.nearer:
+            lines.append(
+                f"onnxruntime was no nearer than the library in {self.nearer} inferences, by the graph "
+                "in double precision"
+            )
+        if self.no_precise:
+            lines.append(self.no_precise)
         return "\n".join(lines)
 
     def to_json(self) -> Mapping[str, Any]:
@@ -90,6 +106,8 @@ class Report:
             "reference": self.reference,
             "tolerance": self.tolerance,
             "against_reference": self.against_reference,
+            "nearer": self.nearer,
+            "no_precise": self.no_precise or None,
             "cases": [
                 {
                     "name": case.name,

@@ -24,6 +24,9 @@ from budgetc.verification.rounding import tolerance
 SECONDS = 20.0
 """Time for adversarial inputs; a case that has begun is ended."""
 
+EXPLAINING = 120.0
+"""Time that the arbiter may take beside it, so that one kind of inputs that it examines does not keep others out."""
+
 Run = Callable[[Arrays], Arrays]
 """A library over stacked inputs: outputs by name, inferences joined on axis 0."""
 
@@ -71,11 +74,12 @@ class Verifier:
         say("comparing real inputs")
         cases = [self.compare(Case("real inputs", real), ours)]
         skipped: list[NoCase] = []
-        deadline = time.monotonic() + seconds
+        begin, explained = time.monotonic(), self._arbiter.seconds
         for case in adversarial(self._oracle.proto, self._model.inputs, real):
+            extra = min(EXPLAINING, self._arbiter.seconds - explained)
             if isinstance(case, NoCase):
                 skipped.append(case)
-            elif time.monotonic() > deadline:
+            elif time.monotonic() > begin + seconds + extra:
                 skipped.append(NoCase(case.name, f"the {seconds:g} s for such inputs were up"))
             else:
                 say(f"comparing {case.name}")
@@ -89,6 +93,8 @@ class Verifier:
             tuple(cases),
             tuple(skipped),
             self._arbiter.against_reference,
+            self._arbiter.nearer,
+            self._arbiter.no_precise,
         )
 
     def compare(self, case: Case, ours: Arrays | None = None) -> CaseReport:

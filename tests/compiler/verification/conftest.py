@@ -5,17 +5,20 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from budgetc.baseline import make_session
 from budgetc.build import link_produced
 from budgetc.measure.harness import Harness, build_harness
 from budgetc.model import Model, parse_model
 from budgetc.produce import produce
 from budgetc.registry import find_target
-from budgetc.verification.verifier import Run
+from budgetc.verification.oracle import Array, Arrays, outputs_of
+from budgetc.verification.verifier import Run, Verifier
 from onnx import numpy_helper, parser
 
 FAULTY = Path(__file__).parents[2] / "faulty_plugin"
 
 MakeModel = Callable[..., Model]
+Change = Callable[[Array], Array]
 Build = Callable[..., AbstractContextManager[Run]]
 
 
@@ -29,6 +32,22 @@ def make_model() -> MakeModel:
         return parse_model(proto.SerializeToString(), "test.onnx")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def differing() -> Callable[[Model, Change], Verifier]:
+    """A verifier of a library that is onnxruntime with something changed: `differing(model, change)`."""
+
+    def differing(model: Model, change: Change) -> Verifier:
+        session = make_session(model.data)
+
+        def run(inputs: Arrays) -> Arrays:
+            found = outputs_of(session.run, inputs, model.inputs)
+            return {n: change(v).reshape(-1, *v.shape[2:]) for n, v in found.items()}
+
+        return Verifier(model, run)
+
+    return differing
 
 
 @pytest.fixture

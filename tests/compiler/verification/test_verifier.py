@@ -1,12 +1,12 @@
 """Who is right where the library and onnxruntime differ."""
 
+import time
+
 import numpy as np
 import pytest
-from budgetc.baseline import make_session
 from budgetc.verification import oracle
 from budgetc.verification.cases import Case
-from budgetc.verification.oracle import Oracle, outputs_of
-from budgetc.verification.verifier import Verifier
+from budgetc.verification.oracle import Oracle
 from budgetc_specs.errors import ModelError
 
 CANCELS = """g (float[1,64] x) => (float[1,64] y) <float big = {1000.0}>
@@ -15,22 +15,11 @@ CANCELS = """g (float[1,64] x) => (float[1,64] y) <float big = {1000.0}>
 ROUNDS = "g (float[1,64] x) => (float[1,64] y) { e = Exp(x) y = Round(e) }"
 
 
-def differing(model, change):
-    """A verifier of a library that is onnxruntime with something changed."""
-    session = make_session(model.data)
-
-    def run(inputs):
-        found = outputs_of(session.run, inputs, model.inputs)
-        return {n: change(v).reshape(-1, *v.shape[2:]) for n, v in found.items()}
-
-    return Verifier(model, run)
-
-
 def inputs(steps=4):
     return {"x": np.random.default_rng(1).uniform(-1, 1, (steps, 64)).astype(np.float32)}
 
 
-def test_what_cancellation_amplifies_is_excepted_and_counted(make_model) -> None:
+def test_what_cancellation_amplifies_is_excepted_and_counted(differing, make_model) -> None:
     model = make_model(CANCELS)
     seen = differing(model, lambda y: y * np.float32(1 + 5e-5)).compare(Case("real", inputs()))
     assert seen.agreement.agrees
@@ -40,13 +29,13 @@ def test_what_cancellation_amplifies_is_excepted_and_counted(make_model) -> None
     assert wrong.failing["x"].shape == (1, 64)
 
 
-def test_without_cancellation_there_is_no_such_excuse(make_model) -> None:
+def test_without_cancellation_there_is_no_such_excuse(differing, make_model) -> None:
     model = make_model("g (float[1,64] x) => (float[1,64] y) { y = Exp(x) }")
     seen = differing(model, lambda y: y * np.float32(1 + 5e-5)).compare(Case("real", inputs()))
     assert not seen.agreement.agrees
 
 
-def test_a_tie_may_go_either_way_and_nothing_else_may(make_model) -> None:
+def test_a_tie_may_go_either_way_and_nothing_else_may(differing, make_model) -> None:
     model = make_model(ROUNDS)
     tie = {"x": np.full((1, 64), np.log(np.float32(1.5)), np.float32)}
     flipped = differing(model, lambda y: 3 - y).compare(Case("ties", tie))  # 1 for 2, 2 for 1
@@ -56,7 +45,7 @@ def test_a_tie_may_go_either_way_and_nothing_else_may(make_model) -> None:
     assert not differing(model, lambda y: y + 1).compare(Case("clear", clear)).agreement.agrees
 
 
-def test_onnx_s_definition_is_the_judge_of_onnxruntime(make_model, monkeypatch) -> None:
+def test_onnx_s_definition_is_the_judge_of_onnxruntime(differing, make_model, monkeypatch) -> None:
     model = make_model("g (float[1,64] x) => (float[1,64] y) { y = Exp(x) }")
     right = differing(model, lambda y: y)
 
@@ -86,7 +75,7 @@ def test_where_onnxruntime_cannot_run_it_onnx_s_evaluator_is_the_reference(
 
 
 @pytest.mark.parametrize("seconds", [0.0, 20.0])
-def test_what_time_does_not_allow_is_named(make_model, seconds) -> None:
+def test_what_time_does_not_allow_is_named(differing, make_model, seconds) -> None:
     model = make_model("g (float[1,64] x) => (float[1,64] y) { y = Exp(x) }")
     said = []
     report = differing(model, lambda y: y).verify(inputs(), seconds=seconds, say=said.append)
@@ -97,3 +86,20 @@ def test_what_time_does_not_allow_is_named(make_model, seconds) -> None:
     assert ("zeros" in names) == (seconds == 0)
     assert "zeros: not compared" in str(report) or seconds
     assert report.to_json()["reference"] == "onnxruntime"
+
+
+def test_what_the_arbiter_takes_keeps_no_inputs_out(differing, make_model, monkeypatch) -> None:
+    model = make_model("g (float[1,64] x) => (float[1,64] y) { y = Exp(x) }")
+    seen = differing(model, lambda y: y * np.float32(1 + 5e-5))
+    run = seen._arbiter._after_noise
+
+    def slow(*arguments):
+        time.sleep(1.5)
+        return run(*arguments)
+
+    monkeypatch.setattr(seen._arbiter, "_after_noise", slow)
+    report = seen.verify(inputs(1), seconds=1.0)
+    assert not any("were up" in s.why for s in report.skipped), str(report)
+    monkeypatch.setattr("budgetc.verification.verifier.EXPLAINING", 0.5)
+    report = seen.verify(inputs(1), seconds=1.0)
+    assert any("were up" in s.why for s in report.skipped)
