@@ -16,6 +16,7 @@ from budgetc.emit.header import interface
 from budgetc.emit.link import Kind, link_library
 from budgetc.load import Interface
 from budgetc.lower.generated import GENERATED_FILE
+from budgetc.lower.kernel_objects import object_file
 from budgetc.lower.lowered import Lowered
 from budgetc.model import Model, parse_model
 from budgetc.worker import ChildDied, run_child
@@ -43,6 +44,7 @@ class Job:
         trials: schedules to measure for each kernel at most.
         tuning: seconds that tuning may take; None leaves it to the trials.
         records: folder with what was measured of kernels.
+        kernels: folder with kernels that were compiled for other models.
         seconds: longest that generating the code may take, beside tuning.
     """
 
@@ -56,6 +58,7 @@ class Job:
     trials: int = 0
     tuning: float | None = None
     records: Path = field(default_factory=lambda: cache_folder() / "records")
+    kernels: Path = field(default_factory=lambda: cache_folder() / "kernels")
     seconds: float = CODE_SECONDS
 
 
@@ -165,6 +168,7 @@ def _generate(
                     "records": str(job.records),
                     "folder": str(folder),
                     "compact": compact,
+                    "kernels": str(job.kernels),
                 },
                 timeout_s=job.seconds + (tuning or 0.0),
                 memory_bytes=CHILD_BYTES,
@@ -185,7 +189,7 @@ def link_produced(
     """Link what `budgetc.produce.produce` has left in a folder to a library there.
 
     Args:
-        folder: with `kernels.o`, `weights.bin`, `lowered.json` and, where nodes have no kernels, `generated.c`.
+        folder: with the kernels' objects, `weights.bin`, `lowered.json` and `generated.c` where nodes have no kernels.
         name: of the artefact.
         capability: the target's sheet; its `threads` are those of the library.
         kind: shared or static.
@@ -202,9 +206,15 @@ def link_produced(
     generated = folder / GENERATED_FILE
     sources = [*written.sources, generated] if generated.exists() else written.sources
     library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
-    objects = [folder / "kernels.o"]
+    objects = kernel_files(entries, folder)
     link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
     return Linked(entries, library, written.header, interface(entries, name, library.name))
+
+
+def kernel_files(entries: Sequence[Lowered], folder: Path) -> list[Path]:
+    """The objects in a folder, in the order in which their kernels are first called; generated C has none."""
+    names = dict.fromkeys(call.kernel for entry in entries for call in entry.calls)
+    return [file for file in (folder / object_file(name) for name in names) if file.exists()]
 
 
 def build(

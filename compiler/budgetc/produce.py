@@ -24,8 +24,9 @@ def produce(
     tuning: float | None = None,
     compact: bool = False,
     further: Sequence[str] = (),
+    kernels: str | None = None,
 ) -> dict[str, Any]:
-    """Lower, tune where asked for, and emit `kernels.o`, `weights.bin` and `lowered.json` into a folder.
+    """Lower, tune where asked for, and emit the kernels' objects, `weights.bin` and `lowered.json` into a folder.
 
     Args:
         model: file with the optimised model.
@@ -38,6 +39,7 @@ def produce(
         tuning: seconds that tuning may take; None sets no limit but the trials.
         compact: do without kernels that are faster by being larger, and take the points of least code.
         further: files with the model for further shapes of its inputs.
+        kernels: folder with the kernels of earlier models; None compiles all anew.
 
     Returns:
         `schedules`: the point chosen for each kernel, and what was measured for it; `grown`: whether it has kernels
@@ -58,11 +60,12 @@ def produce(
             sheet,
             tuner,
             compact=compact,
+            kept=Path(kernels) if kernels else None,
         )
     except RecursionError as error:
         raise ModelError("the model nests its operators too deeply to be compiled") from error
     report_progress({"stage": "generating code"})
-    write(code, target, sheet, Path(folder))
+    write(code, Path(folder))
     (Path(folder) / "lowered.json").write_text(
         json.dumps([entry.to_json() for entry in code.entries])
     )

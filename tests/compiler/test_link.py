@@ -93,7 +93,7 @@ def test_same_inputs_same_bytes(
     shutil.copytree(toy.folder, other)
     toy.library.rename(other / "first")
     link_library(
-        [other / "driver.c", other / "pool.c"],
+        [other / "driver.c", other / "weights.c", other / "pool.c"],
         [other / "kernels.o"],
         toy.capability,
         kind,

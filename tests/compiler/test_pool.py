@@ -142,13 +142,19 @@ def test_the_thread_sanitizer_sees_no_race(
     build_toy: Callable[..., Any], toy_model: Lowered, tmp_path: Path
 ) -> None:
     toy = build_toy("race", threads=3)
-    driver = (toy.folder / "driver.c").read_text()
+    text = (toy.folder / "weights.c").read_text()
     weights = ",".join(str(byte) for byte in (toy.folder / "weights.embed").read_bytes()[1:])
-    (tmp_path / "driver.c").write_text(
-        driver.replace('#embed "weights.embed" clang::offset(1)', weights)
+    (tmp_path / "weights.c").write_text(
+        text.replace('#embed "weights.embed" clang::offset(1)', weights)
     )
     (tmp_path / "main.c").write_text(MANY_CALLERS)
-    sources = ["main.c", "driver.c", toy.folder / "pool.c", toy.folder / "kernels.c"]
+    sources = [
+        "main.c",
+        "weights.c",
+        toy.folder / "driver.c",
+        toy.folder / "pool.c",
+        toy.folder / "kernels.c",
+    ]
     flags = [
         "-fsanitize=thread",
         "-O1",

@@ -10,7 +10,9 @@ from budgetc_targets.contract import Kernel, Point
 
 from budgetc.lower.foreign import ForeignCompiler
 from budgetc.lower.graph import Array, Graph
-from budgetc.lower.lowered import Call, Lowered, Pointer, Port, Slot
+from budgetc.lower.kernel_objects import KernelObjects, kernel_name
+from budgetc.lower.layers import foreign_layer, kernel_layer
+from budgetc.lower.lowered import Call, Layer, Lowered, Pointer, Port, Slot
 from budgetc.lower.placement import Storage
 from budgetc.lower.planning import Schedule, Use, schedule
 from budgetc.lower.points import lean_point
@@ -25,16 +27,16 @@ class Shared:
     Attributes:
         blob: the constants.
         kernels: name and kernel by the digest of the code and the point.
-        functions: TIR functions of all kernels.
+        objects: their machine code, and that of foreign kernels.
         sources: C files of those that are generated.
         numbers: for the names of kernels that are not ours.
         larger: whether a kernel is larger than it would be at the point of least code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, objects: KernelObjects) -> None:
         self.blob = bytearray()
         self.kernels: dict[tuple[str, Point], tuple[str, Kernel]] = {}
-        self.functions: list[object] = []
+        self.objects = objects
         self.sources: list[str] = []
         self.numbers = count(1)
         self.larger = False
@@ -60,6 +62,7 @@ class _Pending:
     tasks: int
     arguments: tuple[Argument | int, ...]
     use: Use
+    layer: Layer
 
 
 class Assembler:
@@ -102,6 +105,7 @@ class Assembler:
                     chosen.lives.items(), key=lambda i: (i[1].first, arena.offsets[i[0]])
                 )
             ),
+            layers=tuple(self.calls[i].layer for i in chosen.order),
         )
 
     def _port(self, name: str) -> Port:
@@ -118,9 +122,8 @@ class Assembler:
         code = step.code or step.task
         key = (code.digest, point)
         if key not in self.shared.kernels:
-            name = f"{step.task.kind.replace('-', '_')}_{len(self.shared.kernels)}"
-            kernel = step.family.build(code, self.capability, point, name)
-            self.shared.functions.append(kernel.function)
+            name = kernel_name(code, point)
+            kernel = self.shared.objects.kernel(step.family, code, point, name)
             self.shared.kernels[key] = (name, kernel)
         name, kernel = self.shared.kernels[key]
         packed = step.family.pack(step.task, self.capability, point, constants)
@@ -132,7 +135,8 @@ class Assembler:
             written.append(self._scratch(kernel.scratch))
             arguments.append(written[-1])
         use = Use(_names((*step.inputs, *step.operands)), _names(written), part=step.part)
-        self.calls.append(_Pending(step, name, kernel.tasks, tuple(arguments), use))
+        layer = kernel_layer(step, name, packed)
+        self.calls.append(_Pending(step, name, kernel.tasks, tuple(arguments), use, layer))
 
     def _scratch(self, size: int) -> Argument:
         """Arena memory that only the call about to be made touches, so that it lives for that call."""
@@ -146,7 +150,7 @@ class Assembler:
             if call.source:
                 self.shared.sources.append(call.source)
             else:
-                self.shared.functions.append(call.function)
+                self.shared.objects.function(call.name, call.function)
             arguments: list[Argument | int] = []
             read: list[Argument] = []
             written: list[Argument] = []
@@ -164,7 +168,9 @@ class Assembler:
                     written.append(step.outputs[argument.index])
                     arguments.append(written[-1])
             use = Use(_names(read), _names(written))
-            self.calls.append(_Pending(step, call.name, 0, tuple(arguments), use))
+            constants = [a.constant for a in call.arguments if a.constant is not None]
+            layer = foreign_layer(step, call.name, constants, self.graph)
+            self.calls.append(_Pending(step, call.name, 0, tuple(arguments), use, layer))
 
     def _schedule(self) -> Schedule:
         arena = {n: s.size for n, s in self.steps.storages.items() if s.region == "arena"}

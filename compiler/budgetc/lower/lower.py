@@ -17,6 +17,7 @@ from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.importer import import_model
 from budgetc.lower.in_place import write_in_place
 from budgetc.lower.integer import form_integer_operations
+from budgetc.lower.kernel_objects import KernelObjects
 from budgetc.lower.lowered import Lowered
 from budgetc.lower.opening import open_sizes
 from budgetc.lower.permute import permute_flattened_weights
@@ -31,15 +32,15 @@ WEIGHT_SLACK = 64  # a vector load of the last constant may pass its end
 
 @dataclass(frozen=True)
 class Code:
-    """What lowering made: the call list of each entry point, the weights and the TIR functions behind the object file.
+    """What lowering made: the call list of each entry point, the weights and the kernels' objects.
 
-    `source` is the text of a C file with the kernels that the object file does not have, or empty; `grown` says whether
-    it would be smaller if it were compact.
+    `source` is the text of a C file with the kernels that have no object, or empty; `grown` says whether it would be
+    smaller if it were compact.
     """
 
     entries: tuple[Lowered, ...]
     weights: bytes
-    functions: Sequence[object]
+    objects: KernelObjects
     source: str = ""
     grown: bool = False
 
@@ -76,6 +77,7 @@ def lower(
     choose: Chooser | None = None,
     *,
     compact: bool = False,
+    kept: Path | None = None,
 ) -> Code:
     """Lower self-contained models with static shapes into one library, an entry point each. Imports tvm.
 
@@ -88,6 +90,7 @@ def lower(
         capability: the target's sheet.
         choose: picks the points of the kernels; the default is the first of each.
         compact: do without kernels that are faster by being larger, and take the points of least code.
+        kept: folder with the kernels of earlier models; they are not written and compiled again.
 
     Raises:
         ModelError: an operator that neither our kernels nor TVM's importer take.
@@ -95,7 +98,7 @@ def lower(
     families = [f for f in target.families() if not (compact and _grows(f))]
     alone = one_by_one(lean_point(capability) if compact else default_point(capability))
     chooser = alone if compact else choose or alone
-    shared = Shared()
+    shared = Shared(KernelObjects(target, capability, kept))
     graphs = [prepare(data) for data in models]
     programs = [walk(graph, capability, families) for graph in graphs]
     for steps in programs:
@@ -112,18 +115,20 @@ def lower(
     grows = any(s.family and _grows(s.family) for steps in programs for s in steps.steps)
     grown = shared.larger or grows
     source = one_file(shared.sources)
-    return Code(tuple(entries), bytes(shared.blob), shared.functions, source, grown)
+    return Code(tuple(entries), bytes(shared.blob), shared.objects, source, grown)
 
 
 def _grows(family: Family) -> bool:
     return isinstance(family, Growing) and family.grows
 
 
-def write(code: Code, target: Target, capability: Capability, folder: Path) -> Path:
-    """Emit the object file, the weights blob and the generated C, where there is any, into a folder."""
-    path = folder / "kernels.o"
-    target.emit_object(code.functions, capability, path)
+def write(code: Code, folder: Path) -> list[Path]:
+    """Compile what is not yet compiled, and write objects, weights and the generated C, if any, into a folder.
+
+    Returns:
+        The object files.
+    """
     (folder / "weights.bin").write_bytes(code.weights)
     if code.source:
         (folder / GENERATED_FILE).write_text(code.source)
-    return path
+    return code.objects.write(folder)

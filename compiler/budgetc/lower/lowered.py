@@ -1,5 +1,6 @@
 """A model as a straight line of kernel calls over one arena: what lowering hands to emission."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -51,6 +52,46 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """What a call is for and what it has to do: for people, and to tell how long it will take.
+
+    Attributes:
+        layer: the operation's name in the model.
+        operator: the kind of its kernel; the ONNX operator where the kernel is none of ours.
+        kernel: the kernel's symbol.
+        bits: width of its weights; where it has none, of what it reads.
+        sparsity: the part of its weights that is zero.
+        weight_bytes: of all constants that it reads, as they are stored; calls may share them.
+        macs: multiply-accumulates.
+        work: the same with what is added to fill whole vectors.
+        moved: bytes of everything that it reads and writes, once each.
+        filled: bytes that are set before the call.
+        form: digest of its task but for numbers; with the same point, calls of the same form take the same time.
+        point: how the kernel is built, as name and value of each knob.
+        parallel: whether threads share it.
+    """
+
+    layer: str
+    operator: str
+    kernel: str
+    bits: int
+    sparsity: float
+    weight_bytes: int
+    macs: int
+    work: int
+    moved: int
+    filled: int = 0
+    form: str = ""
+    point: tuple[tuple[str, int], ...] = ()
+    parallel: bool = False
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "Layer":
+        """The inverse of `dataclasses.asdict`."""
+        return Layer(**{**value, "point": tuple((str(n), int(v)) for n, v in value["point"])})
+
+
+@dataclass(frozen=True)
 class Slot:
     """A value's place in the arena: bytes from `offset` on, from the first call that touches it to the last."""
 
@@ -66,7 +107,7 @@ class Lowered:
     """Everything emission needs beside the object file and the weights blob. All sizes are in bytes.
 
     `arena_lower_bound` is what the calls need in their order, the most bytes alive at one of them; `arena_order_bound`
-    is what they are proven to need in any order. `arena_map` says what lies where.
+    is what they are proven to need in any order. `arena_map` says what lies where, `layers` what each call is for.
     """
 
     inputs: tuple[Port, ...]
@@ -78,6 +119,7 @@ class Lowered:
     alignment: int = 64
     arena_order_bound: int = 0
     arena_map: tuple[Slot, ...] = ()
+    layers: tuple[Layer, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -110,4 +152,5 @@ class Lowered:
             alignment=value["alignment"],
             arena_order_bound=value["arena_order_bound"],
             arena_map=tuple(Slot(**s) for s in value["arena_map"]),
+            layers=tuple(Layer.from_json(each) for each in value["layers"]),
         )

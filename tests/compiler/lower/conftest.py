@@ -1,5 +1,6 @@
 """ONNX text in, a graph or a real library out: what the tests of lowering share."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class Library:
     @property
     def kernels(self) -> list[str]:
         """The kind of each call, such as `convolution` or `foreign`."""
-        return [call.kernel.rstrip("0123456789_") for call in self.lowered.calls]
+        return [re.sub(r"_[0-9a-f]{12}$|[_0-9]+$", "", c.kernel) for c in self.lowered.calls]
 
 
 @pytest.fixture(scope="session")

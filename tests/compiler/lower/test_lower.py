@@ -97,8 +97,8 @@ def test_the_same_model_gives_the_same_bytes(lower_text, network, host, tmp_path
         code = lower_text(text, **given)
         folder = tmp_path / attempt
         folder.mkdir()
-        path = write(code, find_target("host"), host, folder)
-        contents.append((path.read_bytes(), (folder / "weights.bin").read_bytes(), code.lowered))
+        objects = [(path.name, path.read_bytes()) for path in write(code, folder)]
+        contents.append((objects, (folder / "weights.bin").read_bytes(), code.lowered))
     assert contents[0] == contents[1]
 
 

@@ -1,0 +1,161 @@
+"""Kernels as machine code: each an object file of its own, kept by what it is generated from.
+
+A kernel is compiled once for all models and recipes that need it, and predictions link the very objects that
+libraries are linked from. Objects by themselves are also what makes sizes add up: where code is aligned to its place
+in a larger object, as loops are on AArch64, a function's size depends on the functions before it.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import json
+import secrets
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.capability import Capability
+from budgetc_targets.contract import Family, Kernel, Point, Target
+from budgetc_targets.task import Task
+
+GENERATOR = ("apache-tvm", "apache-tvm-ffi")
+"""Distributions that decide every byte of a kernel, beside the packages of its target and its family."""
+
+NOT_CODE = ("target", "native")
+"""Fields of a sheet that say nothing about code."""
+
+
+class KernelObjects:
+    """The kernels of one library on their way to machine code.
+
+    Args:
+        target: whose code generator compiles them.
+        capability: the target's sheet.
+        folder: where objects are kept for later; None keeps none.
+    """
+
+    def __init__(self, target: Target, capability: Capability, folder: Path | None = None) -> None:
+        self._target, self._capability, self._folder = target, capability, folder
+        self._objects: dict[str, bytes] = {}
+        self._waiting: dict[str, tuple[Path | None, Kernel]] = {}
+        self.found = 0
+        """How many kernels were there already."""
+
+    def kernel(self, family: Family, task: Task, point: Point, name: str) -> Kernel:
+        """A kernel by its task; its function is None where its object is there already."""
+        path = self._path(family, task, point, name)
+        kept = _read(path) if path else None
+        if kept:
+            facts, self._objects[name] = kept
+            self.found += 1
+            return Kernel(None, facts["tasks"], facts["scratch"])
+        kernel = family.build(task, self._capability, point, name)
+        self._waiting[name] = path, kernel
+        return kernel
+
+    def function(self, name: str, function: Any) -> None:
+        """Take a TIR function that is nobody else's."""
+        self._waiting[name] = None, Kernel(function)
+
+    def compiled(self) -> Mapping[str, bytes]:
+        """The object of each kernel, by its name in the order in which they were asked for. Imports tvm if need be."""
+        with tempfile.TemporaryDirectory(prefix="budgetc-kernels-") as temporary:
+            for name, (path, kernel) in self._waiting.items():
+                made = Path(temporary) / "kernel.o"
+                self._target.emit_object([kernel.function], self._capability, made)
+                self._objects[name] = made.read_bytes()
+                if path:
+                    _keep(path, kernel, self._objects[name])
+        self._waiting.clear()
+        return self._objects
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the objects into an existing folder; the files."""
+        files = []
+        for name, data in self.compiled().items():
+            files.append(folder / object_file(name))
+            files[-1].write_bytes(data)
+        return files
+
+    def _path(self, family: Family, task: Task, point: Point, name: str) -> Path | None:
+        if self._folder is None:
+            return None
+        kinds = [f"{type(o).__module__}.{type(o).__qualname__}" for o in (self._target, family)]
+        holds = sorted(vars(family).items())  # nothing, or what its code may depend on
+        words = [*kinds, repr(holds), repr(task), repr(point), name]
+        key = hashlib.sha256("\0".join(words).encode()).hexdigest()
+        generator = code_key(self._target, family, self._capability)
+        return self._folder / generator / key[:2] / f"{key[2:32]}.kernel"
+
+
+def object_file(kernel: str) -> str:
+    """The name of a kernel's object in a folder."""
+    return f"{kernel}.o"
+
+
+def kernel_name(task: Task, point: Point) -> str:
+    """The symbol of a kernel: the same in every library that has it."""
+    digest = hashlib.sha256(f"{task.digest} {point!r}".encode()).hexdigest()[:12]
+    return f"{task.kind.replace('-', '_')}_{digest}"
+
+
+def code_key(target: Target, family: Family, capability: Capability) -> str:
+    """What all kernels of a sheet share that are generated alike: hex digits of the sheet and the code generator."""
+    roots = sorted({type(o).__module__.partition(".")[0] for o in (target, family)})
+    sheet = json.dumps(capability.model_dump(mode="json", exclude=set(NOT_CODE)), sort_keys=True)
+    words = [sheet, *(_package_digest(root) for root in roots), *map(_version, GENERATOR)]
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _package_digest(root: str) -> str:
+    """Of all Python files of an installed package or module."""
+    spec = importlib.util.find_spec(root)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    files = sorted(f for place in places for f in Path(place).rglob("*.py"))
+    if spec and spec.origin and not places:
+        files = [Path(spec.origin)]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def _read(path: Path) -> tuple[dict[str, int], bytes] | None:
+    """What is kept of a kernel; None where there is nothing, or nothing intact."""
+    try:
+        head, _, data = path.read_bytes().partition(b"\n")
+        facts = json.loads(head)
+        if facts["sha256"] == hashlib.sha256(data).hexdigest():
+            return {name: int(facts[name]) for name in ("tasks", "scratch")}, data
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _keep(path: Path, kernel: Kernel, data: bytes) -> None:
+    """Write a kernel whole. Nothing waits for the disk: what a crash spoils is not intact, and made again."""
+    facts = {
+        "tasks": kernel.tasks,
+        "scratch": kernel.scratch,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with contextlib.suppress(
+        OSError
+    ):  # a full disk costs the next run its time, and this one nothing
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(json.dumps(facts).encode() + b"\n" + data)
+        partial.replace(path)
