@@ -45,6 +45,7 @@ class Job:
         tuning: seconds that tuning may take; None leaves it to the trials.
         records: folder with what was measured of kernels.
         kernels: folder with kernels that were compiled for other models.
+        timings: folder with what single calls took in libraries.
         seconds: longest that generating the code may take, beside tuning.
     """
 
@@ -59,6 +60,7 @@ class Job:
     tuning: float | None = None
     records: Path = field(default_factory=lambda: cache_folder() / "records")
     kernels: Path = field(default_factory=lambda: cache_folder() / "kernels")
+    timings: Path = field(default_factory=lambda: cache_folder() / "timings")
     seconds: float = CODE_SECONDS
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -50,20 +50,40 @@ def write_sources(
             raise InternalError(
                 f"BUG: lowering gave {len(weights)} bytes of weights, not {lowered.weight_bytes}"
             )
+    written = write_driver(entries, name, folder, threads)
+    if not weights:
+        return written
+    driver, *others = written.sources
+    defined = write_weights(weights, entries[0].alignment, folder)
+    return replace(written, sources=(driver, defined, *others))
+
+
+def write_driver(
+    entries: Sequence[Lowered], name: str, folder: Path, threads: int = 1, *, probed: bool = False
+) -> Sources:
+    """Everything of `write_sources` but the weights, which the driver only declares.
+
+    With `probed`, the library also exports a pointer to a function that it calls before, between and after what it
+    does, so that each kernel call can be timed in its place; see `_entry`.
+    """
     parallel = any(_is_parallel(lowered, threads) for lowered in entries)
     header = folder / f"{name}.h"
     header.write_text(render_header(entries, name, threads if parallel else 1))
     driver = folder / "driver.c"
-    driver.write_text(render_driver(entries, name, threads))
+    driver.write_text(render_driver(entries, name, threads, probed=probed))
     sources = [driver]
-    if weights:
-        sources.append(write_weights(weights, entries[0].alignment, folder))
     if parallel:
         runtime = resources.files("budgetc.emit") / "runtime"
         for file in ("pool.c", "pool.h"):
             (folder / file).write_bytes((runtime / file).read_bytes())
         sources.append(folder / "pool.c")
-    return Sources(header, tuple(sources), symbols(entries, name))
+    api = (*symbols(entries, name), *([probe_symbol(name)] if probed else []))
+    return Sources(header, tuple(sources), api)
+
+
+def probe_symbol(name: str) -> str:
+    """The pointer that a probed library of that name exports: `void (*)(void)`, to be set before it runs."""
+    return f"{identifier(name)}_probe"
 
 
 def write_weights(weights: bytes, alignment: int, folder: Path) -> Path:
@@ -84,13 +104,16 @@ def write_weights(weights: bytes, alignment: int, folder: Path) -> Path:
     return file
 
 
-def render_driver(entries: Sequence[Lowered], name: str, threads: int = 1) -> str:
+def render_driver(
+    entries: Sequence[Lowered], name: str, threads: int = 1, *, probed: bool = False
+) -> str:
     """The text of the driver, which includes `<name>.h`; the weights are defined elsewhere.
 
     Args:
         entries: the model as kernel calls, once for each shape.
         name: the artefact's name.
         threads: threads that one inference may use; 1 leaves no trace of threads in the text.
+        probed: see `write_driver`.
 
     Raises:
         InternalError: an entry contradicts itself, or one another.
@@ -113,28 +136,38 @@ def render_driver(entries: Sequence[Lowered], name: str, threads: int = 1) -> st
         ]
     calls = [call for lowered in entries for call in lowered.calls]
     lines += [*_prototypes(calls), *_fill_functions(calls)]
+    probe = f"    {probe_symbol(name)}();" if probed else ""
+    if probed:
+        lines += [f'__attribute__((visibility("default"))) void (*{probe_symbol(name)})(void);', ""]
     for number, (lowered, symbol) in enumerate(zip(entries, symbols(entries, name), strict=True)):
         part = f"part_{number}_" if number else "part_"
-        lines += _entry(lowered, symbol, word, part, threads)
+        lines += _entry(lowered, symbol, word, part, threads, probe)
     return "\n".join(lines)
 
 
-def _entry(lowered: Lowered, symbol: str, word: str, part: str, threads: int) -> list[str]:
-    """An exported function, with the functions of its parallel parts before it."""
+def _entry(
+    lowered: Lowered, symbol: str, word: str, part: str, threads: int, probe: str
+) -> list[str]:
+    """An exported function, with the functions of its parallel parts before it.
+
+    The probe is called twice at first, then behind the fills of each call and behind its kernel.
+    """
     parallel = _is_parallel(lowered, threads)
     inputs, outputs = members(lowered.inputs), members(lowered.outputs)
     lines: list[str] = []
-    body: list[str] = []
+    probes = [probe] if probe else []
+    body = [*probes, *probes]
     for number, call in enumerate(lowered.calls):
         arguments = [_pointer(p, inputs, outputs) for p in call.arguments]
         body.append(f"    /* {comment(call.label)} */")
-        body += [f"    {_fill_call(fill)}" for fill in call.fills]
+        body += [*(f"    {_fill_call(fill)}" for fill in call.fills), *probes]
         if call.tasks and parallel and _pays(call):
             lines += _part(f"{part}{number}", call, arguments, word)
             body.append(f"    pool_for(owned, {call.tasks}, {part}{number}, &frame);")
         else:
             extent = ["0", str(call.tasks)] if call.tasks else []
             body.append(f"    {call.kernel}({', '.join(arguments + extent)});")
+        body += probes
     if parallel:
         frame = [
             "    const int owned = pool_enter();",

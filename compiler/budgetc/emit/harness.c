@@ -15,6 +15,9 @@
  *                         to the process, those of them that are no file's, and the depth of its stack
  *   threads K N IN        K threads, N inferences each, over the samples of IN: ok DIFFERENT, the number of inferences
  *                         whose outputs are not those of one thread alone
+ *   profile N PROBE OUT   N inferences of a library that calls the function behind its pointer PROBE between its steps:
+ *                         ok MOMENTS, the number of its calls in an inference; OUT gets the nanoseconds between them,
+ *                         one row of MOMENTS - 1 numbers of 8 bytes for each inference
  *   quit
  */
 #define _GNU_SOURCE
@@ -170,6 +173,40 @@ static void command_time(buffers *b, long count) {
         printf(" %lld", (long long)spent[i]);
     putchar('\n');
     free(spent);
+}
+
+static int64_t *moments;
+static long passed, room;
+
+static void pass(void) {
+    if (passed < room)
+        moments[passed] = now();
+    passed++;
+}
+
+static void command_profile(buffers *b, long count, void (**probe)(void), const char *path) {
+    FILE *out = open_or_fail(path, "wb");
+    *probe = pass;
+    passed = room = 0;
+    infer(b);
+    room = passed;
+    moments = malloc((size_t)(room + 1) * sizeof *moments);
+    if (!moments || room < 2)
+        fail("the library has no probes");
+    memset(moments, 0, (size_t)room * sizeof *moments);
+    for (long i = 0; i < count; i++) {
+        passed = 0;
+        infer(b);
+        for (long k = 0; k + 1 < room; k++)
+            moments[k] = moments[k + 1] - moments[k];
+        if (fwrite(moments, sizeof *moments, (size_t)room - 1, out) != (size_t)room - 1)
+            fail("cannot write the moments");
+    }
+    free(moments);
+    if (fclose(out))
+        fail("cannot write the moments");
+    inferences += (unsigned long)count + 1;
+    printf("ok %ld\n", room);
 }
 
 /* Bytes of a line such as "Rss:   1234 kB". */
@@ -355,6 +392,14 @@ int main(int argc, char **argv) {
             command_time(&b, count);
         else if (sscanf(line, "threads %d %ld %4095s", &threads, &count, first) == 3 && threads > 0)
             command_threads(&b, threads, count, first);
+#ifndef STATIC_RUN
+        else if (sscanf(line, "profile %ld %4095s %4095s", &count, first, second) == 3 && count > 0) {
+            void *probe = dlsym(library, first);
+            if (!probe)
+                fail(dlerror());
+            command_profile(&b, count, probe, second);
+        }
+#endif
         else if (!strcmp(line, "memory\n"))
             command_memory(&b);
         else if (!strcmp(line, "quit\n"))

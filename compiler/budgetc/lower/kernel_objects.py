@@ -38,11 +38,10 @@ class KernelObjects:
     """
 
     def __init__(self, target: Target, capability: Capability, folder: Path | None = None) -> None:
-        self._target, self._capability, self._folder = target, capability, folder
+        self._target, self._capability = target, capability
+        self._folder = folder / generator_key(target, capability) if folder else None
         self._objects: dict[str, bytes] = {}
         self._waiting: dict[str, tuple[Path | None, Kernel]] = {}
-        self.found = 0
-        """How many kernels were there already."""
 
     def kernel(self, family: Family, task: Task, point: Point, name: str) -> Kernel:
         """A kernel by its task; its function is None where its object is there already."""
@@ -50,7 +49,6 @@ class KernelObjects:
         kept = _read(path) if path else None
         if kept:
             facts, self._objects[name] = kept
-            self.found += 1
             return Kernel(None, facts["tasks"], facts["scratch"])
         kernel = family.build(task, self._capability, point, name)
         self._waiting[name] = path, kernel
@@ -59,6 +57,11 @@ class KernelObjects:
     def function(self, name: str, function: Any) -> None:
         """Take a TIR function that is nobody else's."""
         self._waiting[name] = None, Kernel(function)
+
+    @property
+    def missing(self) -> int:
+        """How many kernels are not compiled yet."""
+        return len(self._waiting)
 
     def compiled(self) -> Mapping[str, bytes]:
         """The object of each kernel, by its name in the order in which they were asked for. Imports tvm if need be."""
@@ -87,8 +90,7 @@ class KernelObjects:
         holds = sorted(vars(family).items())  # nothing, or what its code may depend on
         words = [*kinds, repr(holds), repr(task), repr(point), name]
         key = hashlib.sha256("\0".join(words).encode()).hexdigest()
-        generator = code_key(self._target, family, self._capability)
-        return self._folder / generator / key[:2] / f"{key[2:32]}.kernel"
+        return self._folder / key[:2] / f"{key[2:32]}.kernel"
 
 
 def object_file(kernel: str) -> str:
@@ -102,9 +104,9 @@ def kernel_name(task: Task, point: Point) -> str:
     return f"{task.kind.replace('-', '_')}_{digest}"
 
 
-def code_key(target: Target, family: Family, capability: Capability) -> str:
-    """What all kernels of a sheet share that are generated alike: hex digits of the sheet and the code generator."""
-    roots = sorted({type(o).__module__.partition(".")[0] for o in (target, family)})
+def generator_key(target: Target, capability: Capability) -> str:
+    """Names what generates a sheet's kernels: hex digits of the sheet, the target, its families and TVM."""
+    roots = sorted({type(o).__module__.partition(".")[0] for o in (target, *target.families())})
     sheet = json.dumps(capability.model_dump(mode="json", exclude=set(NOT_CODE)), sort_keys=True)
     words = [sheet, *(_package_digest(root) for root in roots), *map(_version, GENERATOR)]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from budgetc_targets.contract import Growing
 from budgetc_targets.expression import Apply, Const, Expr, Number
 from budgetc_targets.task import Access, Task
 
@@ -38,7 +39,7 @@ def kernel_layer(step: Step, kernel: str, packed: Sequence[Array]) -> Layer:
         sparsity=_zeros(weight),
         weight_bytes=stored,
         macs=step.macs,
-        work=_work(step.macs, weight, packed),
+        work=step.macs if _grows(step) else _work(step.macs, weight, packed),
         moved=stored + sum(map(_bytes, accesses)),
         filled=sum(fill.rows * fill.width for fill in step.fills),
         form=form_digest(task, step.code is not None),
@@ -94,6 +95,11 @@ def _zeros(weight: Array | None) -> float:
     if weight is None or not weight.size:
         return 0.0
     return 1.0 - float(np.count_nonzero(weight)) / weight.size
+
+
+def _grows(step: Step) -> bool:
+    """Whether more weights mean fewer products, and not zeros beside the others."""
+    return isinstance(step.family, Growing) and step.family.grows
 
 
 def _work(macs: int, weight: Array | None, packed: Sequence[Array]) -> int:

@@ -123,12 +123,17 @@ def _grows(family: Family) -> bool:
 
 
 def write(code: Code, folder: Path) -> list[Path]:
-    """Compile what is not yet compiled, and write objects, weights and the generated C, if any, into a folder.
+    """Write all of the code and the weights into a folder; see `write_code`."""
+    (folder / "weights.bin").write_bytes(code.weights)
+    return write_code(code, folder)
+
+
+def write_code(code: Code, folder: Path) -> list[Path]:
+    """Compile what is not yet compiled, and write objects and the generated C, if any, into a folder.
 
     Returns:
         The object files.
     """
-    (folder / "weights.bin").write_bytes(code.weights)
     if code.source:
         (folder / GENERATED_FILE).write_text(code.source)
     return code.objects.write(folder)

@@ -183,6 +183,20 @@ class Harness:
         """Nanoseconds of each of `count` inferences on the loaded sample, the first ones cold."""
         return np.array(self._ask(f"time {count}"), np.int64)
 
+    def profile(self, count: int, probe: str) -> npt.NDArray[np.int64]:
+        """Time the steps of a probed library (`budgetc.emit.driver.write_driver`) on the loaded sample.
+
+        Args:
+            count: inferences.
+            probe: the pointer that the library exports.
+
+        Returns:
+            Nanoseconds between one call of the probe and the next, of shape (count, calls - 1).
+        """
+        moments = int(self._ask(f"profile {count} {probe} moments.bin")[0])
+        file = Path(self._folder.name) / "moments.bin"
+        return np.fromfile(file, np.int64).reshape(count, moments - 1)
+
     def memory(self) -> Memory:
         """Memory of the first inference of a process, measured in a process of its own."""
         self._stop()

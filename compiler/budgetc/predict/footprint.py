@@ -1,0 +1,66 @@
+"""Size of a library without its weights: everything else is compiled and linked, and the weights are added.
+
+Headers, tables, merged constants, relocations and alignment are the linker's work, and it is asked to do that work.
+Only the weights, which may be a hundred megabytes, are represented by a few bytes:
+
+    size = size linked with n' bytes of weights + (n - n'),    n' = n modulo the largest alignment
+
+since nothing but their length depends on them, and where they end within a line of the cache decides all padding.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from budgetc_specs.capability import Capability
+
+from budgetc.build import kernel_files
+from budgetc.emit.driver import write_driver, write_weights
+from budgetc.emit.link import Kind, link_library
+from budgetc.emit.symbols import section_sizes
+from budgetc.lower.generated import GENERATED_FILE
+from budgetc.lower.lower import Code, write_code
+from budgetc.measure.size import size_of
+
+_PERIOD = 4096
+"""Bytes after which padding repeats: a page, to which no section is aligned but segments may be."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a library: the whole file, its static data, and the stack that its code takes."""
+
+    size: int
+    static: int
+    stack: int = 0
+
+
+def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: Path) -> Footprint:
+    """The size of the library that code will be.
+
+    Args:
+        code: of `budgetc.lower.lower.lower`; what is not compiled yet is compiled.
+        capability: the target's sheet.
+        name: of the artefact.
+        kind: shared or static.
+        cache: folder for zig's caches.
+
+    Raises:
+        EnvironmentError_: zig is missing or the machine does not let it work.
+        InternalError: what was generated does not compile or link.
+    """
+    size = len(code.weights)
+    kept = size if size <= 2 * _PERIOD else size % _PERIOD + _PERIOD
+    with tempfile.TemporaryDirectory(prefix="budgetc-predict-") as temporary:
+        folder = Path(temporary)
+        write_code(code, folder)
+        written = write_driver(code.entries, name, folder, capability.threads)
+        sources = list(written.sources)
+        if kept:
+            sources.insert(1, write_weights(bytes(kept), code.lowered.alignment, folder))
+        if code.source:
+            sources.append(folder / GENERATED_FILE)
+        library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
+        objects = kernel_files(code.entries, folder)
+        link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
+        return Footprint(size_of(library).deployed + size - kept, section_sizes(library).static_ram)

@@ -1,0 +1,128 @@
+"""What single kernel calls took on this machine: JSON lines, a file for each machine, sheet and code generator."""
+
+import contextlib
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+from budgetc_specs.capability import Capability
+from budgetc_targets.contract import Point, Target
+
+from budgetc.lower.kernel_objects import generator_key
+from budgetc.lower.lowered import Layer
+from budgetc.store import write_atomic
+
+KEPT = 9
+"""Measurements of one kernel that are kept, the latest ones: their median forgets what disturbed a few."""
+
+_MODEL = (
+    "vendor_id",
+    "cpu family",
+    "model",
+    "model name",
+    "stepping",
+    "cache size",
+    "CPU implementer",
+    "CPU part",
+    "CPU variant",
+)
+"""Lines of /proc/cpuinfo that tell one model of CPU from another, on x86-64 and on AArch64."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One kernel in one library.
+
+    Attributes:
+        operator: see `Layer`; so are `bits`, `form`, `point`, `work`, `moved` and `parallel`.
+        seconds: of a call.
+    """
+
+    operator: str
+    bits: int
+    form: str
+    point: Point
+    work: int
+    moved: int
+    parallel: bool
+    seconds: float
+
+    @staticmethod
+    def of(layer: Layer, seconds: float) -> "Timing":
+        """What was measured of a layer."""
+        return Timing(
+            layer.operator,
+            layer.bits,
+            layer.form,
+            layer.point,
+            layer.work,
+            layer.moved,
+            layer.parallel,
+            seconds,
+        )
+
+    @property
+    def key(self) -> tuple[str, Point]:
+        """Calls that have it in common take the same time."""
+        return self.form, self.point
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "Timing":
+        """The inverse of `dataclasses.asdict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        point = tuple((str(name), int(knob)) for name, knob in value["point"])
+        return Timing(**{**value, "point": point, "seconds": float(value["seconds"])})
+
+
+class Timings:
+    """The measurements of one sheet on this machine.
+
+    Args:
+        folder: of all sheets.
+        target: whose kernels they are.
+        capability: the sheet.
+    """
+
+    def __init__(self, folder: Path, target: Target, capability: Capability) -> None:
+        self._file = folder / f"{_machine()}-{generator_key(target, capability)}.jsonl"
+
+    def read(self) -> list[Timing]:
+        """All of them, the oldest first; lines that are none are left out."""
+        try:
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        found = []
+        for line in lines:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                found.append(Timing.from_json(json.loads(line)))
+        return found
+
+    def add(self, timings: Iterable[Timing]) -> None:
+        """Add measurements; of one kernel the latest `KEPT` stay. Safe beside other processes that do the same."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{self._file}.lock"):
+            by_kernel: dict[tuple[str, Point], list[Timing]] = {}
+            for timing in (*self.read(), *timings):
+                by_kernel.setdefault(timing.key, []).append(timing)
+            lines = [json.dumps(asdict(t)) for same in by_kernel.values() for t in same[-KEPT:]]
+            write_atomic(self._file, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _machine() -> str:
+    """Names this machine's kind of CPU: what was measured on one is no measurement of another."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    except OSError:
+        first = []
+    pairs = [line.partition(":") for line in first]
+    words = [f"{k.strip()}={v.strip()}" for k, _, v in pairs if k.strip() in _MODEL]
+    return hashlib.sha256("\n".join([platform.machine(), *words]).encode()).hexdigest()[:12]
