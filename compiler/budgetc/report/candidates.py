@@ -1,0 +1,274 @@
+"""Every candidate as a point of the chart and as a row of the table; the budgets as lines; the fronts."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from budgetc.report import figures
+from budgetc.report.document import Target, Trial, Verdict
+
+_LONGEST_RECIPE = 300
+
+AXES: Mapping[str, tuple[str, str]] = {
+    "size": ("size", "drop"),
+    "latency": ("latency", "drop"),
+    "size-latency": ("size", "latency"),
+}
+"""The charts: what goes to the right and what goes up. The last is for models without evaluation data."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a candidate, measured where it was built and predicted where not."""
+
+    size: float | None
+    memory: float | None
+    latency: float | None
+    drop: float | None
+    predicted: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate.
+
+    Attributes:
+        number: its place among all, from 1.
+        recipe: its text, cut where long.
+        stage: `built`, `simulated`, or `refused` where it did not get that far.
+        outcome: what became of it.
+        tone: `pass` where it keeps every budget, or is expected to; `fail` where not; `none` where
+            there is nothing to judge.
+        shown: whether it is the one that the report is about.
+        origin: where the search had it from.
+        figures: of it.
+        why: why it is not the one.
+    """
+
+    number: int
+    recipe: str
+    stage: str
+    outcome: str
+    tone: str
+    shown: bool
+    origin: str
+    figures: Figures
+    why: str
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is said of it where somebody points at it, line by line."""
+        known, about = self.figures, "about " if self.figures.predicted else ""
+        parts = [
+            (known.size, "size ", figures.size),
+            (known.memory, "memory ", figures.size),
+            (known.latency, "latency ", figures.time),
+            (known.drop, "quality drop ", figures.points),
+        ]
+        found = [f"{name}{about}{form(value)}" for value, name, form in parts if value is not None]
+        stage = {"built": "built and measured", "simulated": "simulated, not built"}
+        state = f"{stage.get(self.stage, 'not built')}: {self.outcome}"
+        lines = [f"#{self.number} {self.recipe}", state, ", ".join(found), self.why, self.origin]
+        return tuple(figures.visible(line, 400) for line in lines if line)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budgets as they cross the chart: bytes, seconds, and a fraction of the metric.
+
+    Attributes:
+        latency_text: how the budget of time was written, where it is relative to a peer.
+    """
+
+    size: float | None = None
+    latency: float | None = None
+    drop: float | None = None
+    latency_text: str = ""
+
+    def allow(self, found: Figures) -> bool:
+        """Whether what is known lies within what is known of the budgets."""
+        pairs = (
+            (found.size, self.size),
+            (found.latency, self.latency),
+            (found.drop, self.drop),
+        )
+        return all(v <= limit for v, limit in pairs if v is not None and limit is not None)
+
+
+def candidates(target: Target, most: int) -> tuple[Candidate, ...]:
+    """The candidates in the order of the search, at most so many: what was built goes before the rest."""
+    shown, edges = target.shown_index, limits(target)
+    found = [
+        _candidate(number, trial, edges, shown=number == shown)
+        for number, trial in enumerate(target.trials)
+    ]
+    if target.chosen is not None and shown is None:
+        found.append(_candidate(len(found), target.chosen, edges, shown=True))
+    rank = {"built": 0, "simulated": 1}
+    best = sorted(found, key=lambda c: (not c.shown, rank.get(c.stage, 2), c.number))[:most]
+    return tuple(sorted(best, key=lambda c: c.number))
+
+
+def known_figures(trial: Trial) -> Figures:
+    """What was measured of a trial, or else what is expected of it."""
+    if measured := trial.measurement:
+        latency = measured.latency.seconds.get("ours") if measured.latency else None
+        return Figures(
+            size=measured.size.get("bytes"),
+            memory=measured.memory.get("bytes"),
+            latency=None if measured.emulated else latency,
+            drop=measured.quality.drop if measured.quality else None,
+            predicted=False,
+        )
+    if expected := trial.predicted:
+        return Figures(
+            expected.size, expected.memory, expected.latency, expected.quality_drop, predicted=True
+        )
+    return Figures(None, None, None, None, predicted=True)
+
+
+def limits(target: Target) -> Limits:
+    """The budgets of a target, from its verdicts or, where nothing was built, from the certificate."""
+    verdicts: dict[str, Verdict] = {}
+    for trial in (target.chosen, target.nearest, *target.trials):
+        for verdict in trial.verdicts if trial else ():
+            verdicts.setdefault(verdict.budget, verdict)
+    for point in target.proof.points if target.proof else ():
+        verdicts.setdefault(
+            point.budget, Verdict(budget=point.budget, limit=point.limit, unit=point.unit)
+        )
+    size, latency, quality = (verdicts.get(name) for name in ("size", "latency", "quality"))
+    seconds, text = _seconds(latency, target)
+    return Limits(
+        size=size.limit if size else None,
+        latency=seconds,
+        drop=_allowed_drop(quality, target),
+        latency_text=text,
+    )
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other one beats in both figures, less being better, from left to right."""
+    kept: list[tuple[float, float]] = []
+    for point in sorted(set(points)):
+        if not kept or point[1] < kept[-1][1]:
+            kept.append(point)
+    return kept
+
+
+def chart(target: Target, found: Sequence[Candidate]) -> dict[str, Any]:
+    """What the chart of the candidates draws, as JSON values."""
+    edges = limits(target)
+    coordinates: list[tuple[Candidate, dict[str, float | None]]] = [
+        (c, {"size": c.figures.size, "latency": c.figures.latency, "drop": c.figures.drop})
+        for c in found
+    ]
+    axes = {
+        name: _pairs([values for _, values in coordinates], *pair) for name, pair in AXES.items()
+    }
+    offered = [name for name in ("size", "latency") if axes[name]]
+    offered = offered or [name for name in ("size-latency",) if axes[name]]
+    built = [values for c, values in coordinates if c.stage == "built"]
+    return {
+        "axes": offered,
+        "points": [
+            {
+                "n": c.number,
+                **values,
+                "stage": c.stage,
+                "kept": c.tone == "pass",
+                "shown": c.shown,
+                "texts": list(c.texts),
+            }
+            for c, values in coordinates
+            if any(value is not None for value in values.values())
+        ],
+        "fronts": {name: front(_pairs(built, *AXES[name])) for name in offered},
+        "limits": {
+            "size": edges.size,
+            "latency": edges.latency,
+            "drop": edges.drop,
+            "latency_text": edges.latency_text,
+        },
+        "peers": _peers(target),
+    }
+
+
+def _pairs(
+    values: Sequence[Mapping[str, float | None]], right: str, up: str
+) -> list[tuple[float, float]]:
+    return [
+        (x, y) for each in values if (x := each[right]) is not None and (y := each[up]) is not None
+    ]
+
+
+def _peers(target: Target) -> list[dict[str, Any]]:
+    """The float model in onnxruntime: no worse than itself. Of the int8 one no quality was measured."""
+    name = "onnxruntime"
+    seconds = _peer_seconds(target, name)
+    size = target.baseline.model_bytes.get(name)
+    if size is None and seconds is None:
+        return []
+    words = figures.peer_name(name)
+    found = [f"model file {figures.size(size)}"] if size is not None else []
+    found += [f"latency {figures.time(seconds)}"] if seconds is not None else []
+    texts = [words, ", ".join(found), "the model that quality is compared with"]
+    return [{"name": words, "size": size, "latency": seconds, "drop": 0.0, "texts": texts}]
+
+
+def _candidate(number: int, trial: Trial, edges: Limits, *, shown: bool) -> Candidate:
+    found = known_figures(trial)
+    stage = "built" if trial.built else "refused"
+    if not trial.built and (trial.stage == "simulated" or trial.predicted is not None):
+        stage = "simulated"
+    expected = stage == "simulated" and trial.outcome not in {"infeasible", "out of reach"}
+    kept = trial.kept or (expected and edges.allow(found))
+    return Candidate(
+        number=number + 1,
+        recipe=figures.visible(trial.recipe, _LONGEST_RECIPE),
+        stage=stage,
+        outcome=trial.outcome or stage,
+        tone="none" if stage == "refused" else "pass" if kept else "fail",
+        shown=shown,
+        origin=figures.visible(trial.origin, 120),
+        figures=found,
+        why=_why(trial),
+    )
+
+
+def _why(trial: Trial) -> str:
+    if trial.reason:
+        return figures.visible(trial.reason.partition("\n")[0], 300)
+    missed = [v.budget for v in trial.verdicts if not v.holds]
+    return f"misses {figures.listed(missed)}" if missed else ""
+
+
+def _seconds(verdict: Verdict | None, target: Target) -> tuple[float | None, str]:
+    """A budget of time in seconds, and how it was written where it is relative to a peer."""
+    if verdict is None or verdict.limit is None or not verdict.unit.startswith("x "):
+        return (verdict.limit if verdict else None), ""
+    peer = _peer_seconds(target, verdict.unit.removeprefix("x "))
+    text = figures.limit_text(verdict.limit, verdict.unit)
+    return (None if peer is None else verdict.limit * peer), text
+
+
+def _peer_seconds(target: Target, peer: str) -> float | None:
+    """The middle of what a peer took beside every candidate that was timed."""
+    shown = [
+        t.measurement.latency.seconds.get(peer)
+        for t in (target.chosen, *target.trials)
+        if t and t.measurement and t.measurement.latency and not t.measurement.emulated
+    ]
+    known = [seconds for seconds in shown if seconds is not None]
+    return statistics.median(known) if known else None
+
+
+def _allowed_drop(verdict: Verdict | None, target: Target) -> float | None:
+    if verdict is None or verdict.limit is None or verdict.unit != "metric":
+        return verdict.limit if verdict else None
+    for trial in (target.chosen, *target.trials):
+        quality = trial.measurement.quality if trial and trial.measurement else None
+        if quality and quality.reference is not None:
+            return quality.reference - verdict.limit
+    return None

@@ -1,0 +1,202 @@
+"""What came out, for people in a hurry: one sentence for each target, and a table of target by budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from budgetc.report import figures
+from budgetc.report.document import Document, Target, Verdict
+
+BUDGETS = ("size", "memory", "latency", "quality")
+
+_TONES = {"PASS": "pass", "WARN": "warn", "UNDECIDED": "warn", "FAIL": "fail"}
+_WORDS = {"PASS": "kept", "WARN": "warning", "UNDECIDED": "undecided", "FAIL": "missed"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The verdict on one budget of one target.
+
+    Attributes:
+        budget: which.
+        tone: `pass`, `warn` or `fail`.
+        word: the same for people.
+        value: what was measured.
+        allowed: what was allowed, in words.
+        interval: where the true value lies with 95 % confidence; may be empty.
+        share: how much of the limit is used; None where that means nothing.
+        text: the verdict's own words.
+    """
+
+    budget: str
+    tone: str
+    word: str
+    value: str
+    allowed: str
+    interval: str
+    share: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One target of the table.
+
+    Attributes:
+        target: its name.
+        anchor: of its section.
+        hardware: its kind, CPU and threads.
+        tone: how it went.
+        lead: what came out.
+        detail: its figures; may be empty.
+        cells: one for each column, None where the budget is not set.
+    """
+
+    target: str
+    anchor: str
+    hardware: str
+    tone: str
+    lead: str
+    detail: str
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The head of the page: `title` says it all, `columns` are the budgets that are set anywhere."""
+
+    title: str
+    tone: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def outcome(document: Document) -> Outcome:
+    """The head of the page for a result."""
+    verdicts = [_verdicts(target) for target in document.targets]
+    named = {v.budget for each in verdicts for v in each}
+    columns = (*(b for b in BUDGETS if b in named), *sorted(named.difference(BUDGETS)))
+    rows = []
+    for number, (target, each) in enumerate(zip(document.targets, verdicts, strict=True)):
+        by_budget = {v.budget: _cell(v) for v in each}
+        rows.append(
+            Row(
+                target=target.target,
+                anchor=anchor(number),
+                hardware=hardware(target),
+                tone=_tone(target),
+                lead=_lead(target),
+                detail=_detail(target),
+                cells=tuple(by_budget.get(column) for column in columns),
+            )
+        )
+    return Outcome(_title(document), _worst([r.tone for r in rows]), columns, tuple(rows))
+
+
+def anchor(number: int) -> str:
+    """The anchor of a target's section, made of its place and not of its name."""
+    return f"target-{number + 1}"
+
+
+def hardware(target: Target) -> str:
+    """The kind, CPU and threads of a target."""
+    sheet = target.capability
+    threads = sheet.get("threads")
+    words = [sheet.get("target"), sheet.get("cpu")]
+    if isinstance(threads, int):
+        words.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    return ", ".join(str(word) for word in words if word)
+
+
+def _detail(target: Target) -> str:
+    """The figures behind a lead."""
+    verdicts = [v for v in _verdicts(target) if v.measured is not None]
+    if target.chosen is not None:
+        facts = ", ".join(map(_fact, verdicts))
+        return f"{facts[:1].upper()}{facts[1:]}." if facts else ""
+    missed = [_fact(v) for v in verdicts if not v.holds]
+    return f"The nearest point has {figures.listed(missed)}." if missed else ""
+
+
+def _title(document: Document) -> str:
+    targets = document.targets
+    if len(targets) == 1:
+        return _lead(targets[0]).removesuffix(".")
+    made = sum(t.chosen is not None for t in targets)
+    if not targets:
+        return "Nothing was compiled"
+    if made == len(targets):
+        return f"Every budget is met on {'both' if made == 2 else f'all {made}'} targets"
+    if made == 0:
+        return "No target keeps every budget"
+    return f"{made} of {len(targets)} targets keep{'s' if made == 1 else ''} every budget"
+
+
+def _lead(target: Target) -> str:
+    """The outcome without its figures."""
+    name, verdicts = target.target, _verdicts(target)
+    if target.chosen is not None:
+        warned = [v.budget for v in verdicts if v.status != "PASS"]
+        if not verdicts:
+            return f"The model is compiled for {name}; no budget is set."
+        if warned:
+            kept = len(verdicts) - len(warned)
+            what = f"a warning for {figures.listed(warned)}"
+            return f"{kept} of {len(verdicts)} budgets are met on {name}, with {what}."
+        every = {1: "The budget is", 2: "Both budgets are"}
+        return f"{every.get(len(verdicts), f'All {len(verdicts)} budgets are')} met on {name}."
+    binding = target.proof.binding if target.proof else ()
+    binds = f"{figures.listed(binding)} bind{'s' if len(binding) == 1 else ''}" if binding else ""
+    if target.exit_code == 3:
+        return f"Out of reach on {name}, proven before anything was built{_after(binds)}."
+    if any(t.outcome == "wrong numbers" for t in target.trials) and target.exit_code == 6:
+        return f"A library for {name} computed wrong numbers: a fault of budgetc, caught here."
+    if not binds:
+        missed = [v.budget for v in verdicts if not v.holds]
+        binds = f"the nearest misses {figures.listed(missed)}" if missed else ""
+    return f"No point keeps all budgets on {name}{_after(binds)}."
+
+
+def _after(words: str) -> str:
+    return f": {words}" if words else ""
+
+
+def _fact(verdict: Verdict) -> str:
+    name = "quality drop" if verdict.unit == "fraction" else verdict.budget
+    value = figures.amount(verdict.measured, verdict.unit)
+    least = "at least " if verdict.unit == "metric" else ""
+    return f"{name} {value} of {least}{figures.limit_text(verdict.limit, verdict.unit)}"
+
+
+def _allowed(verdict: Verdict) -> str:
+    """What was allowed, as it stands below what was measured."""
+    limit = figures.limit_text(verdict.limit, verdict.unit)
+    if verdict.unit == "metric":
+        return f"at least {limit}"
+    return f"lost, of {limit} allowed" if verdict.unit == "fraction" else f"of {limit}"
+
+
+def _verdicts(target: Target) -> tuple[Verdict, ...]:
+    return target.shown.verdicts if target.shown else ()
+
+
+def _cell(verdict: Verdict) -> Cell:
+    return Cell(
+        budget=verdict.budget,
+        tone=_TONES.get(verdict.status, "warn"),
+        word=_WORDS.get(verdict.status, verdict.status),
+        value=figures.amount(verdict.measured, verdict.unit),
+        allowed=_allowed(verdict),
+        interval=figures.interval(verdict.interval, verdict.unit),
+        share=None if verdict.unit == "metric" else figures.share(verdict.measured, verdict.limit),
+        text=verdict.text,
+    )
+
+
+def _tone(target: Target) -> str:
+    if target.chosen is None:
+        return "fail"
+    return _worst(["pass", *(_TONES.get(v.status, "warn") for v in target.chosen.verdicts)])
+
+
+def _worst(tones: Sequence[str]) -> str:
+    return max(tones, key=("pass", "warn", "fail").index, default="warn")
