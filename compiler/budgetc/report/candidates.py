@@ -130,20 +130,23 @@ def known_figures(trial: Trial) -> Figures:
 
 def limits(target: Target) -> Limits:
     """The budgets of a target, from its verdicts or, where nothing was built, from the certificate."""
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[tuple[str, str], Verdict] = {}
     for trial in (target.chosen, target.nearest, *target.trials):
         for verdict in trial.verdicts if trial else ():
-            verdicts.setdefault(verdict.budget, verdict)
+            verdicts.setdefault((verdict.budget, verdict.unit), verdict)
+    judged = {budget for budget, _ in verdicts}
     for point in target.proof.points if target.proof else ():
-        verdicts.setdefault(
-            point.budget, Verdict(budget=point.budget, limit=point.limit, unit=point.unit)
-        )
-    size, latency, quality = (verdicts.get(name) for name in ("size", "latency", "quality"))
+        if point.budget not in judged:
+            found = Verdict(budget=point.budget, limit=point.limit, unit=point.unit)
+            verdicts.setdefault((point.budget, point.unit), found)
+    by_name = {budget: verdict for (budget, _), verdict in reversed(verdicts.items())}
+    size, latency = by_name.get("size"), by_name.get("latency")
+    drops = [_allowed_drop(v, target) for (name, _), v in verdicts.items() if name == "quality"]
     seconds, text = _seconds(latency, target)
     return Limits(
         size=size.limit if size else None,
         latency=seconds,
-        drop=_allowed_drop(quality, target),
+        drop=min((d for d in drops if d is not None), default=None),
         latency_text=text,
     )
 
@@ -240,7 +243,7 @@ def _candidate(number: int, trial: Trial, edges: Limits, *, shown: bool) -> Cand
 def _why(trial: Trial) -> str:
     if trial.reason:
         return figures.visible(trial.reason.partition("\n")[0], 300)
-    missed = [v.budget for v in trial.verdicts if not v.holds]
+    missed = [v.budget.replace("_", " ") for v in trial.verdicts if not v.holds]
     return f"misses {figures.listed(missed)}" if missed else ""
 
 
@@ -264,9 +267,10 @@ def _peer_seconds(target: Target, peer: str) -> float | None:
     return statistics.median(known) if known else None
 
 
-def _allowed_drop(verdict: Verdict | None, target: Target) -> float | None:
-    if verdict is None or verdict.limit is None or verdict.unit != "metric":
-        return verdict.limit if verdict else None
+def _allowed_drop(verdict: Verdict, target: Target) -> float | None:
+    """What a budget of quality allows to lose, also where it names the least value that is left."""
+    if verdict.limit is None or verdict.unit != "metric":
+        return verdict.limit
     for trial in (target.chosen, *target.trials):
         quality = trial.measurement.quality if trial and trial.measurement else None
         if quality and quality.reference is not None:

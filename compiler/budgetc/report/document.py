@@ -61,6 +61,7 @@ class Verdict(_Part):
     status: str = "UNDECIDED"
     text: str = ""
     unit: str = ""
+    doubt: str = ""
 
     @property
     def holds(self) -> bool:
@@ -77,6 +78,18 @@ class Latency(_Part):
     seconds: Figures = Field(default_factory=dict)
 
 
+class Slice(_Part):
+    """The metric of the library and of the float model on one group of samples."""
+
+    slice: str = ""
+    value: Figure = None
+    reference: Figure = None
+    drop: Figure = None
+    interval: Interval = None
+    samples: int | None = None
+    judged: bool = True
+
+
 class Quality(_Part):
     """The metric of the library and of the float model."""
 
@@ -86,6 +99,7 @@ class Quality(_Part):
     drop: Figure = None
     interval: Interval = None
     samples: int | None = None
+    slices: tuple[Slice, ...] = ()
 
 
 class Measurement(_Part):

@@ -1,12 +1,12 @@
 """What came out, for people in a hurry: one sentence for each target, and a table of target by budget."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from budgetc.report import figures
 from budgetc.report.document import Document, Target, Verdict
 
-BUDGETS = ("size", "memory", "latency", "quality")
+BUDGETS = ("size", "memory", "latency", "quality", "worst_slice")
 
 _TONES = {"PASS": "pass", "WARN": "warn", "UNDECIDED": "warn", "FAIL": "fail"}
 _WORDS = {"PASS": "kept", "WARN": "warning", "UNDECIDED": "undecided", "FAIL": "missed"}
@@ -25,6 +25,7 @@ class Cell:
         interval: where the true value lies with 95 % confidence; may be empty.
         share: how much of the limit is used; None where that means nothing.
         text: the verdict's own words.
+        doubt: why the samples are too few to decide it; empty where they are enough.
     """
 
     budget: str
@@ -35,6 +36,7 @@ class Cell:
     interval: str
     share: float | None
     text: str
+    doubt: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Row:
         tone: how it went.
         lead: what came out.
         detail: its figures; may be empty.
-        cells: one for each column, None where the budget is not set.
+        cells: those of each column; of quality there may be two, of its loss and of its value.
     """
 
     target: str
@@ -57,7 +59,7 @@ class Row:
     tone: str
     lead: str
     detail: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[tuple[Cell, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,6 @@ def outcome(document: Document) -> Outcome:
     columns = (*(b for b in BUDGETS if b in named), *sorted(named.difference(BUDGETS)))
     rows = []
     for number, (target, each) in enumerate(zip(document.targets, verdicts, strict=True)):
-        by_budget = {v.budget: _cell(v) for v in each}
         rows.append(
             Row(
                 target=target.target,
@@ -86,10 +87,16 @@ def outcome(document: Document) -> Outcome:
                 tone=_tone(target),
                 lead=_lead(target),
                 detail=_detail(target),
-                cells=tuple(by_budget.get(column) for column in columns),
+                cells=tuple(tuple(_cell(v) for v in each if v.budget == c) for c in columns),
             )
         )
-    return Outcome(_title(document), _worst([r.tone for r in rows]), columns, tuple(rows))
+    names = tuple(budget_name(c) for c in columns)
+    return Outcome(_title(document), _worst([r.tone for r in rows]), names, tuple(rows))
+
+
+def budget_name(budget: str) -> str:
+    """A budget as people call it."""
+    return budget.replace("_", " ")
 
 
 def anchor(number: int) -> str:
@@ -135,25 +142,30 @@ def _lead(target: Target) -> str:
     """The outcome without its figures."""
     name, verdicts = target.target, _verdicts(target)
     if target.chosen is not None:
-        warned = [v.budget for v in verdicts if v.status != "PASS"]
+        warned = _names(v for v in verdicts if v.status != "PASS")
         if not verdicts:
             return f"The model is compiled for {name}; no budget is set."
         if warned:
-            kept = len(verdicts) - len(warned)
+            kept = sum(v.status == "PASS" for v in verdicts)
             what = f"a warning for {figures.listed(warned)}"
             return f"{kept} of {len(verdicts)} budgets are met on {name}, with {what}."
         every = {1: "The budget is", 2: "Both budgets are"}
         return f"{every.get(len(verdicts), f'All {len(verdicts)} budgets are')} met on {name}."
-    binding = target.proof.binding if target.proof else ()
+    binding = [budget_name(b) for b in target.proof.binding] if target.proof else []
     binds = f"{figures.listed(binding)} bind{'s' if len(binding) == 1 else ''}" if binding else ""
     if target.exit_code == 3:
         return f"Out of reach on {name}, proven before anything was built{_after(binds)}."
     if any(t.outcome == "wrong numbers" for t in target.trials) and target.exit_code == 6:
         return f"A library for {name} computed wrong numbers: a fault of budgetc, caught here."
     if not binds:
-        missed = [v.budget for v in verdicts if not v.holds]
+        missed = _names(v for v in verdicts if not v.holds)
         binds = f"the nearest misses {figures.listed(missed)}" if missed else ""
     return f"No point keeps all budgets on {name}{_after(binds)}."
+
+
+def _names(verdicts: Iterable[Verdict]) -> list[str]:
+    """The budgets of some verdicts, each once."""
+    return list(dict.fromkeys(budget_name(v.budget) for v in verdicts))
 
 
 def _after(words: str) -> str:
@@ -161,7 +173,8 @@ def _after(words: str) -> str:
 
 
 def _fact(verdict: Verdict) -> str:
-    name = "quality drop" if verdict.unit == "fraction" else verdict.budget
+    name = budget_name(verdict.budget)
+    name = f"{name} drop" if verdict.unit == "fraction" else name
     value = figures.amount(verdict.measured, verdict.unit)
     least = "at least " if verdict.unit == "metric" else ""
     return f"{name} {value} of {least}{figures.limit_text(verdict.limit, verdict.unit)}"
@@ -181,7 +194,7 @@ def _verdicts(target: Target) -> tuple[Verdict, ...]:
 
 def _cell(verdict: Verdict) -> Cell:
     return Cell(
-        budget=verdict.budget,
+        budget=budget_name(verdict.budget),
         tone=_TONES.get(verdict.status, "warn"),
         word=_WORDS.get(verdict.status, verdict.status),
         value=figures.amount(verdict.measured, verdict.unit),
@@ -189,6 +202,7 @@ def _cell(verdict: Verdict) -> Cell:
         interval=figures.interval(verdict.interval, verdict.unit),
         share=None if verdict.unit == "metric" else figures.share(verdict.measured, verdict.limit),
         text=verdict.text,
+        doubt=verdict.doubt,
     )
 
 

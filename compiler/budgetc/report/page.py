@@ -123,6 +123,7 @@ def _target(
         "changes": changes.changes(target, most),
         "layers": sections.layers(target, most),
         "sensitivity": sections.sensitivity(target, most),
+        "slices": sections.slices(target, most),
         "arena": memory[1] if memory else None,
         "arena_text": sections.arena_text(target),
         "peers": sections.peers(target),

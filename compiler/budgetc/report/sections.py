@@ -6,6 +6,7 @@ from typing import Any
 
 from budgetc.report import figures
 from budgetc.report.document import Document, Layer, Measurement, Target
+from budgetc.report.outcome import budget_name
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ def certificate(target: Target) -> Certificate | None:
     if proof.stopped:
         said.append(f"The search ended: {proof.stopped}")
     return Certificate(
-        binding=figures.listed(proof.binding),
+        binding=figures.listed([budget_name(b) for b in proof.binding]),
         lines=tuple(said),
         points=tuple(
             Relaxed(
-                p.budget,
+                budget_name(p.budget),
                 figures.limit_text(p.limit, p.unit),
                 figures.limit_text(p.reached, p.unit),
                 p.text,
@@ -83,7 +84,10 @@ def certificate(target: Target) -> Certificate | None:
             )
             for p in proof.points
         ),
-        bounds=tuple((b.budget, figures.limit_text(b.bound, b.unit), b.why) for b in proof.bounds),
+        bounds=tuple(
+            (budget_name(b.budget), figures.limit_text(b.bound, b.unit), b.why)
+            for b in proof.bounds
+        ),
     )
 
 
@@ -134,6 +138,35 @@ def sensitivity(target: Target, most: int) -> Table | None:
     names = ("family", "part", "level", "quality drop", "error", "bytes saved")
     numeric = (False, False, False, True, True, True)
     return Table(names, numeric, rows, len(target.sensitivity) - len(rows))
+
+
+def slices(target: Target, most: int) -> Table | None:
+    """Quality by group of samples, the one that loses most first; None where there are no groups."""
+    measured = target.shown.measurement if target.shown else None
+    quality = measured.quality if measured else None
+    if quality is None or not quality.slices:
+        return None
+    top = max((s.drop or 0 for s in quality.slices), default=0)
+    rows = tuple(
+        (
+            Value(each.slice),
+            Value(figures.count(each.samples), each.samples),
+            Value(figures.amount(each.value, "metric"), each.value),
+            Value(figures.amount(each.reference, "metric"), each.reference),
+            Value(figures.points(each.drop), each.drop, figures.share(each.drop, top)),
+            Value(
+                figures.interval(each.interval, "fraction") if each.judged else "too few samples"
+            ),
+        )
+        for each in quality.slices[:most]
+    )
+    name = quality.metric or "quality"
+    return Table(
+        ("slice", "samples", name, "float model", "quality drop", "interval"),
+        (False, True, True, True, True, True),
+        rows,
+        len(quality.slices) - len(rows),
+    )
 
 
 def arena(target: Target, most: int) -> tuple[dict[str, Any], Table] | None:

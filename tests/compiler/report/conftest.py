@@ -50,6 +50,7 @@ def built(recipe: str, size: float, seconds: float, drop: float, **rest: Any) ->
         verdict("latency", 6e-5, seconds, "seconds", interval=[seconds * 0.98, seconds * 1.02]),
         verdict("quality", 0.005, drop, "fraction", interval=[drop - 0.004, drop + 0.004]),
     ]
+    verdicts[2]["doubt"] = "1000 samples do not rule out a drop of more than 0.5 pp"
     kept = all(v["status"] == "PASS" for v in verdicts)
     return {
         "recipe": recipe,
@@ -78,6 +79,26 @@ def built(recipe: str, size: float, seconds: float, drop: float, **rest: Any) ->
                 "drop": drop,
                 "interval": [drop - 0.004, drop + 0.004],
                 "samples": 1000,
+                "slices": [
+                    {
+                        "slice": "night",
+                        "value": 0.9,
+                        "reference": 0.95,
+                        "drop": 0.05,
+                        "interval": [0.01, 0.09],
+                        "samples": 60,
+                        "judged": True,
+                    },
+                    {
+                        "slice": "rain",
+                        "value": 0.75,
+                        "reference": 0.75,
+                        "drop": 0.0,
+                        "interval": [0.0, 0.0],
+                        "samples": 4,
+                        "judged": False,
+                    },
+                ],
             },
         },
         "parts": {

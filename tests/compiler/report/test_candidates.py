@@ -76,8 +76,15 @@ def test_a_budget_relative_to_a_peer_is_drawn_in_seconds(searched):
 
 
 def test_a_least_value_of_the_metric_is_drawn_as_a_loss(searched):
-    searched["targets"][0]["chosen"]["verdicts"][2] |= {"unit": "metric", "limit": 0.97}
+    for trial in (searched["targets"][0]["chosen"], *searched["targets"][0]["trials"][1:4]):
+        trial["verdicts"][2] |= {"unit": "metric", "limit": 0.97}
     assert limits(target(searched)).drop == pytest.approx(0.01)
+
+
+def test_of_two_budgets_of_quality_the_tighter_one_is_drawn(searched):
+    verdicts = searched["targets"][0]["chosen"]["verdicts"]
+    verdicts.append({**verdicts[2], "unit": "metric", "limit": 0.978})
+    assert limits(target(searched)).drop == pytest.approx(0.002)
 
 
 def test_the_budgets_stand_in_the_certificate_where_nothing_was_built(infeasible):

@@ -130,7 +130,10 @@ def test_sorting_a_table(searched, show):
     page.get_by_text("All 34 candidates as a table").click()
     table = page.get_by_role("table", name="Every candidate of host with its figures")
     head = table.get_by_role("columnheader", name="size")
-    firsts = lambda: table.locator("tbody tr td:first-child").all_inner_texts()
+
+    def firsts():
+        return table.locator("tbody tr td:first-child").all_inner_texts()
+
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert firsts()[0] == "4"

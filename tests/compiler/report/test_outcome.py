@@ -20,7 +20,7 @@ def test_all_budgets_met(searched):
     )
     assert row.hardware == "host, x86-64-v3, 1 thread"
     assert found.columns == ("size", "latency", "quality")
-    size = row.cells[0]
+    (size,) = row.cells[0]
     assert (size.tone, size.word, size.value, size.allowed) == (
         "pass",
         "kept",
@@ -28,8 +28,8 @@ def test_all_budgets_met(searched):
         "of 64 KiB",
     )
     assert size.share == pytest.approx(45168 / 65536)
-    assert row.cells[2].interval == "-0.3 pp to 0.5 pp"
-    assert row.cells[2].allowed == "lost, of 0.5 pp allowed"
+    assert row.cells[2][0].interval == "-0.3 pp to 0.5 pp"
+    assert row.cells[2][0].allowed == "lost, of 0.5 pp allowed"
 
 
 def test_budgets_that_contradict_each_other(infeasible):
@@ -81,7 +81,7 @@ def test_a_warning(searched, status, unit, limit, measured, word, tone):
     found = head(searched)
     assert found.title == "2 of 3 budgets are met on host, with a warning for latency"
     assert found.tone == "warn"
-    cell = found.rows[0].cells[1]
+    (cell,) = found.rows[0].cells[1]
     assert (cell.word, cell.tone) == (word, tone)
 
 
@@ -90,11 +90,25 @@ def test_a_ratio_and_a_least_value(searched):
     verdicts[1] |= {"unit": "x onnxruntime-int8", "limit": 1.0, "measured": 0.2876}
     verdicts[2] |= {"unit": "metric", "limit": 0.97, "measured": 0.9789, "interval": None}
     row = head(searched).rows[0]
-    assert row.cells[1].value == "0.288 x"
-    assert row.cells[1].allowed == "of 1 x onnxruntime int8"
-    assert row.cells[2].allowed == "at least 0.97"
-    assert row.cells[2].share is None
+    assert row.cells[1][0].value == "0.288 x"
+    assert row.cells[1][0].allowed == "of 1 x onnxruntime int8"
+    assert row.cells[2][0].allowed == "at least 0.97"
+    assert row.cells[2][0].share is None
     assert "quality 0.9789 of at least 0.97" in row.detail
+
+
+def test_two_budgets_of_quality_and_its_worst_slice(searched):
+    verdicts = searched["targets"][0]["chosen"]["verdicts"]
+    least = {**verdicts[2], "unit": "metric", "limit": 0.97, "measured": 0.979}
+    worst = {**verdicts[2], "budget": "worst_slice", "limit": 0.02, "doubt": "too few samples"}
+    verdicts += [least, worst]
+    found = head(searched)
+    assert found.title == "All 5 budgets are met on host"
+    assert found.columns == ("size", "latency", "quality", "worst slice")
+    loss, value = found.rows[0].cells[2]
+    assert (loss.value, value.value) == ("0.1 pp", "0.979")
+    assert found.rows[0].cells[3][0].doubt == "too few samples"
+    assert "worst slice drop 0.1 pp of 2 pp" in found.rows[0].detail
 
 
 def test_no_budgets_and_no_targets(searched):

@@ -88,6 +88,14 @@ def test_peers(searched):
     assert [row[2].text for row in found.rows] == ["–", "–", "–"]
 
 
+def test_slices(searched):
+    assert texts(sections.slices(target(searched), 100)) == [
+        ["night", "60", "0.9", "0.95", "5 pp", "1 pp to 9 pp"],
+        ["rain", "4", "0.75", "0.75", "0 pp", "too few samples"],
+    ]
+    assert sections.slices(target(searched), 1).left_out == 1
+
+
 def test_facts(both):
     document = parse_result(both)
     found = dict(sections.facts(document, document.targets[0]))
@@ -102,6 +110,7 @@ def test_nothing():
     assert sections.certificate(empty) is None
     assert sections.layers(empty, 9) is None
     assert sections.sensitivity(empty, 9) is None
+    assert sections.slices(empty, 9) is None
     assert sections.arena(empty, 9) is None
     assert sections.arena_text(empty) == ""
     assert sections.peers(empty) is None
