@@ -3,12 +3,16 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from budgetc_specs.errors import SpecError
 from budgetc_specs.spec import Spec
 
 from budgetc.data import LABEL, SLICE, Array, Data, load_data, load_slices
 from budgetc.measure.metrics import Metric
 from budgetc.model import Model
+
+MOST_SLICES = 1000
+"""Of so many slices every one still gets an interval in a moment; more are numbers of samples by mistake."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def load_splits(spec: Spec, model: Model, metric: Metric) -> Splits:
     if paths.evaluation:
         evaluation = load_data(paths.evaluation, model, labels_required=needed)
         evaluation = replace(evaluation, slices=_slices(evaluation, grouping))
+        _check_number(evaluation)
     chosen, sentence, saw = _choose(calibration, validation, evaluation, needs_labels=needed)
     if chosen is not None and chosen is not evaluation:
         chosen = replace(chosen, slices=_slices_if_any(chosen, grouping))
@@ -78,6 +83,16 @@ def _choose(
         return chosen, f"the search sees the evaluation data: {what} are the same file", True
     samples = f"{chosen.count:,} samples of {chosen.path.name}"
     return chosen, f"the search judges quality on {what}, {samples}", False
+
+
+def _check_number(evaluation: Data) -> None:
+    count = 0 if evaluation.slices is None else len(np.unique(evaluation.slices))
+    if count > MOST_SLICES:
+        raise SpecError.of(
+            f"quality.slices: there are {count:,} slices of {evaluation.count:,} samples",
+            f"a slice is a group of samples, and there are at most {MOST_SLICES:,}.",
+            str(evaluation.path),
+        )
 
 
 def _slices(data: Data, grouping: str | Path | None) -> Array | None:

@@ -8,7 +8,7 @@ import pytest
 from budgetc.cli.report import print_misses, print_report
 from budgetc.measure.latency import Interval, Latency, Timing
 from budgetc.measure.memory import Memory
-from budgetc.measure.quality import Quality
+from budgetc.measure.quality import Quality, Slice
 from budgetc.measure.size import Size
 from budgetc.result import Result, TargetResult, Trial
 from budgetc.verdict import Measurement, judge
@@ -98,6 +98,20 @@ def test_other_units(target):
     lines = report(replace(target, chosen=chosen))
     assert "latency 250 us 200 us 195 us to 205 us PASS" in lines
     assert "quality 0.97 0.979 - PASS" in lines
+
+
+def test_slices_and_doubts(target):
+    slices = (Slice("night", 0.95, 0.96, 0.01, -0.02, 0.06, 100),)
+    sliced = replace(MEASUREMENT, quality=replace(MEASUREMENT.quality, slices=slices))
+    limits = budgets(quality={"drop": "0.5 pp", "worst_slice": "2 pp"})
+    verdicts = judge(limits, sliced)
+    lines = report(replace(target, chosen=replace(trial(), verdicts=verdicts)))
+    assert "worst_slice 2 pp 1 pp -2 pp to 6 pp PASS" in lines
+    assert (
+        "quality: 1,000 samples do not rule out a drop of more than 0.5 pp: the interval is -0.3 pp "
+        "to 0.7 pp; about 2,800 would"
+    ) in lines
+    assert any(line.startswith("worst_slice: 100 samples do not rule out") for line in lines)
 
 
 def test_beside_onnxruntime(target):

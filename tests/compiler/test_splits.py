@@ -161,3 +161,13 @@ def test_archives_of_slices_that_do_not_fit(save, tmp_path, arrays, text):
             quality={"slices": str(tmp_path / "groups.npz")},
             evaluation=save("evaluation", label=LABELS),
         )
+
+
+def test_too_many_slices(save):
+    numbers = np.arange(1001)
+    evaluation = save("evaluation", 1001, label=numbers, slice=numbers)
+    with pytest.raises(SpecError) as caught:
+        splits(quality={"slices": "slice"}, evaluation=evaluation)
+    assert "there are 1,001 slices of 1,001 samples\n  a slice is a group of samples" in str(
+        caught.value
+    )
