@@ -79,8 +79,9 @@ coverage: $(VENV)/.dev ## branch coverage of the quick tests
 docs: $(VENV)/.dev ## write the generated pages anew
 	$(PY) docs/generate.py
 
-picture: $(VENV)/.installed ## compile the example and write the picture of its report
+picture: $(VENV)/.dev ## compile the example and write the pictures of its reports; the page needs Chromium
 	$(PY) docs/make_report_picture.py
+	$(PY) docs/make_page_picture.py
 
 benchmark: $(VENV)/.installed ## eleven models beside other runtimes, into build/benchmarks; options in BENCHMARK
 	$(PY) -m benchmarks.peers $(BENCHMARK)

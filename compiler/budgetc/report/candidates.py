@@ -1,7 +1,7 @@
 """Every candidate as a point of the chart and as a row of the table; the budgets as lines; the fronts."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,14 @@ AXES: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known of a candidate, measured where it was built and predicted where not."""
+    """What is known of a candidate, measured where it was built and predicted where not: bytes, seconds, a fraction."""
 
     size: float | None
     memory: float | None
     latency: float | None
     drop: float | None
     predicted: bool
+    latency_interval: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class Candidate:
     def texts(self) -> tuple[str, ...]:
         """What is said of it where somebody points at it, line by line."""
         known, about = self.figures, "about " if self.figures.predicted else ""
-        parts = [
+        parts: list[tuple[float | None, str, Callable[[float], str]]] = [
             (known.size, "size ", figures.size),
             (known.memory, "memory ", figures.size),
-            (known.latency, "latency ", figures.time),
+            (known.latency, "latency ", self._time),
             (known.drop, "quality drop ", figures.points),
         ]
         found = [f"{name}{about}{form(value)}" for value, name, form in parts if value is not None]
@@ -71,6 +72,10 @@ class Candidate:
         state = f"{stage.get(self.stage, 'not built')}: {self.outcome}"
         lines = [f"#{self.number} {self.recipe}", state, ", ".join(found), self.why, self.origin]
         return tuple(figures.visible(line, 400) for line in lines if line)
+
+    def _time(self, seconds: float) -> str:
+        ends = figures.interval(self.figures.latency_interval, "seconds")
+        return f"{figures.time(seconds)} ({ends})" if ends else figures.time(seconds)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,12 @@ def known_figures(trial: Trial) -> Figures:
         )
     if expected := trial.predicted:
         return Figures(
-            expected.size, expected.memory, expected.latency, expected.quality_drop, predicted=True
+            expected.size,
+            expected.memory,
+            expected.latency,
+            expected.quality_drop,
+            predicted=True,
+            latency_interval=expected.latency_interval,
         )
     return Figures(None, None, None, None, predicted=True)
 

@@ -22,6 +22,7 @@ class Cell:
         word: the same for people.
         value: what was measured.
         allowed: what was allowed, in words.
+        note: the times behind a ratio; may be empty.
         interval: where the true value lies with 95 % confidence; may be empty.
         share: how much of the limit is used; None where that means nothing.
         text: the verdict's own words.
@@ -33,6 +34,7 @@ class Cell:
     word: str
     value: str
     allowed: str
+    note: str
     interval: str
     share: float | None
     text: str
@@ -49,7 +51,7 @@ class Row:
         hardware: its kind, CPU and threads.
         tone: how it went.
         lead: what came out.
-        detail: its figures; may be empty.
+        facts: its figures; without an artefact, what the nearest point misses.
         cells: those of each column; of quality there may be two, of its loss and of its value.
     """
 
@@ -58,7 +60,7 @@ class Row:
     hardware: str
     tone: str
     lead: str
-    detail: str
+    facts: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
 
 
@@ -86,8 +88,10 @@ def outcome(document: Document) -> Outcome:
                 hardware=hardware(target),
                 tone=_tone(target),
                 lead=_lead(target),
-                detail=_detail(target),
-                cells=tuple(tuple(_cell(v) for v in each if v.budget == c) for c in columns),
+                facts=_facts(target),
+                cells=tuple(
+                    tuple(_cell(v, target) for v in each if v.budget == c) for c in columns
+                ),
             )
         )
     names = tuple(budget_name(c) for c in columns)
@@ -114,14 +118,10 @@ def hardware(target: Target) -> str:
     return ", ".join(str(word) for word in words if word)
 
 
-def _detail(target: Target) -> str:
-    """The figures behind a lead."""
+def _facts(target: Target) -> tuple[str, ...]:
+    """The figures behind a lead: all of what was handed over, or what the nearest point misses."""
     verdicts = [v for v in _verdicts(target) if v.measured is not None]
-    if target.chosen is not None:
-        facts = ", ".join(map(_fact, verdicts))
-        return f"{facts[:1].upper()}{facts[1:]}." if facts else ""
-    missed = [_fact(v) for v in verdicts if not v.holds]
-    return f"The nearest point has {figures.listed(missed)}." if missed else ""
+    return tuple(_fact(v) for v in verdicts if target.chosen is not None or not v.holds)
 
 
 def _title(document: Document) -> str:
@@ -174,31 +174,54 @@ def _after(words: str) -> str:
 
 def _fact(verdict: Verdict) -> str:
     name = budget_name(verdict.budget)
-    name = f"{name} drop" if verdict.unit == "fraction" else name
     value = figures.amount(verdict.measured, verdict.unit)
-    least = "at least " if verdict.unit == "metric" else ""
-    return f"{name} {value} of {least}{figures.limit_text(verdict.limit, verdict.unit)}"
+    limit = figures.amount(verdict.limit, verdict.unit)
+    if peer := _peer(verdict):
+        return f"{name} {value} {peer} of {limit}"
+    if verdict.unit == "metric":
+        return f"{name} {value} of at least {limit}"
+    return f"{name}{' drop' if verdict.unit == 'fraction' else ''} {value} of {limit}"
 
 
 def _allowed(verdict: Verdict) -> str:
     """What was allowed, as it stands below what was measured."""
-    limit = figures.limit_text(verdict.limit, verdict.unit)
+    limit = figures.amount(verdict.limit, verdict.unit)
+    if peer := _peer(verdict):
+        return f"{peer}, of {limit} allowed"
     if verdict.unit == "metric":
         return f"at least {limit}"
     return f"lost, of {limit} allowed" if verdict.unit == "fraction" else f"of {limit}"
+
+
+def _peer(verdict: Verdict) -> str:
+    """The peer that a budget is relative to; nothing where it is absolute."""
+    unit = verdict.unit
+    return figures.peer_name(unit.removeprefix("x ")) if unit.startswith("x ") else ""
+
+
+def _seconds(verdict: Verdict, target: Target) -> str:
+    """The times behind a ratio to a peer; nothing for other budgets."""
+    measured = target.shown.measurement if target.shown else None
+    latency = measured.latency if measured else None
+    if latency is None or not _peer(verdict):
+        return ""
+    ours, theirs = (latency.seconds.get(n) for n in ("ours", verdict.unit.removeprefix("x ")))
+    known = ours is not None and theirs is not None
+    return f"{figures.time(ours)} against {figures.time(theirs)}" if known else ""
 
 
 def _verdicts(target: Target) -> tuple[Verdict, ...]:
     return target.shown.verdicts if target.shown else ()
 
 
-def _cell(verdict: Verdict) -> Cell:
+def _cell(verdict: Verdict, target: Target) -> Cell:
     return Cell(
         budget=budget_name(verdict.budget),
         tone=_TONES.get(verdict.status, "warn"),
         word=_WORDS.get(verdict.status, verdict.status),
         value=figures.amount(verdict.measured, verdict.unit),
         allowed=_allowed(verdict),
+        note=_seconds(verdict, target),
         interval=figures.interval(verdict.interval, verdict.unit),
         share=None if verdict.unit == "metric" else figures.share(verdict.measured, verdict.limit),
         text=verdict.text,

@@ -120,6 +120,8 @@ def _target(
         "candidates": found,
         "left_out": len(target.trials) - len(found) if len(target.trials) > len(found) else 0,
         "axes": chart["axes"],
+        "kinds": {f"{each.stage} {each.tone}" for each in found},
+        "bounded": any(chart["limits"][name] is not None for name in ("size", "latency", "drop")),
         "changes": changes.changes(target, most),
         "layers": sections.layers(target, most),
         "sensitivity": sections.sensitivity(target, most),

@@ -46,6 +46,7 @@ def test_stages_and_tones(searched):
         "sensitivity ladder",
     )
     assert "size about 57.6 KiB" in found[4].texts[2]
+    assert "latency about 40 us (32 us to 48 us)" in found[4].texts[2]
 
 
 def test_what_does_not_fit_is_what_matters_least(searched):

@@ -14,9 +14,10 @@ def test_all_budgets_met(searched):
     assert found.title == "All 3 budgets are met on host"
     assert found.tone == "pass"
     (row,) = found.rows
-    assert (
-        row.detail
-        == "Size 44.1 KiB of 64 KiB, latency 26 us of 60 us, quality drop 0.1 pp of 0.5 pp."
+    assert row.facts == (
+        "size 44.1 KiB of 64 KiB",
+        "latency 26 us of 60 us",
+        "quality drop 0.1 pp of 0.5 pp",
     )
     assert row.hardware == "host, x86-64-v3, 1 thread"
     assert found.columns == ("size", "latency", "quality")
@@ -36,7 +37,7 @@ def test_budgets_that_contradict_each_other(infeasible):
     found = head(infeasible)
     assert found.title == "No point keeps all budgets on host: size and quality bind"
     assert found.tone == "fail"
-    assert found.rows[0].detail == "The nearest point has size 80 KiB of 64 KiB."
+    assert found.rows[0].facts == ("size 80 KiB of 64 KiB",)
 
 
 def test_what_binds_is_not_known(infeasible):
@@ -91,10 +92,12 @@ def test_a_ratio_and_a_least_value(searched):
     verdicts[2] |= {"unit": "metric", "limit": 0.97, "measured": 0.9789, "interval": None}
     row = head(searched).rows[0]
     assert row.cells[1][0].value == "0.288 x"
-    assert row.cells[1][0].allowed == "of 1 x onnxruntime int8"
+    assert row.cells[1][0].allowed == "onnxruntime int8, of 1 x allowed"
+    assert row.cells[1][0].note == "26 us against 90 us"
+    assert "latency 0.288 x onnxruntime int8 of 1 x" in row.facts
     assert row.cells[2][0].allowed == "at least 0.97"
     assert row.cells[2][0].share is None
-    assert "quality 0.9789 of at least 0.97" in row.detail
+    assert "quality 0.9789 of at least 0.97" in row.facts
 
 
 def test_two_budgets_of_quality_and_its_worst_slice(searched):
@@ -108,7 +111,7 @@ def test_two_budgets_of_quality_and_its_worst_slice(searched):
     loss, value = found.rows[0].cells[2]
     assert (loss.value, value.value) == ("0.1 pp", "0.979")
     assert found.rows[0].cells[3][0].doubt == "too few samples"
-    assert "worst slice drop 0.1 pp of 2 pp" in found.rows[0].detail
+    assert "worst slice drop 0.1 pp of 2 pp" in found.rows[0].facts
 
 
 def test_no_budgets_and_no_targets(searched):

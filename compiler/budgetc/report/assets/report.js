@@ -257,7 +257,10 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const button = document.getElementById("theme");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
-  function named() { button.textContent = isDark() ? "Light colours" : "Dark colours"; }
+  function named() {
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `${button.textContent} colours`);
+  }
   try { // pages without an origin have no storage
     const kept = localStorage.getItem("budgetc-theme");
     if (kept === "dark" || kept === "light") root.dataset.theme = kept;
