@@ -177,7 +177,7 @@ def _fact(verdict: Verdict) -> str:
     value = figures.amount(verdict.measured, verdict.unit)
     limit = figures.amount(verdict.limit, verdict.unit)
     if peer := _peer(verdict):
-        return f"{name} {value} {peer} of {limit}"
+        return f"{name} {value} {peer} ({limit} allowed)"
     if verdict.unit == "metric":
         return f"{name} {value} of at least {limit}"
     return f"{name}{' drop' if verdict.unit == 'fraction' else ''} {value} of {limit}"

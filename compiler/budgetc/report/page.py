@@ -70,7 +70,7 @@ def render(result: Mapping[str, Any], folder: Path | None = None) -> str:
         ModelError: the value is no result, or one of so many targets that no page can hold them.
     """
     document = _with_origins(parse_result(result), folder)
-    for most in _MOST_ROWS:
+    for most in (*_MOST_ROWS, 0):
         page = _page(document, most)
         if len(page.encode("utf-8")) <= MOST_BYTES:
             return page
@@ -81,24 +81,27 @@ def render(result: Mapping[str, Any], folder: Path | None = None) -> str:
 
 
 def _page(document: Document, most: int) -> str:
+    """The page with at most so many rows in each table; with 0 it is the head and the verdicts alone."""
     head = outcome.outcome(document)
     targets, drawn = [], []
-    for number, (target, row) in enumerate(zip(document.targets, head.rows, strict=True)):
+    pairs = zip(document.targets, head.rows, strict=True) if most else ()
+    for number, (target, row) in enumerate(pairs):
         view, charts = _target(document, target, row, number, most)
         targets.append(view)
         drawn.append(charts)
-    libraries = [Markup(_asset(name)) for name in _LIBRARIES]  # noqa: S704  files of ours
+    libraries = [Markup(_asset(name)) for name in _LIBRARIES if most]  # noqa: S704  files of ours
     script, style = Markup(_asset("report.js")), Markup(_asset("report.css"))  # noqa: S704
     template = _environment().get_template("page.html")
     return template.render(
         document=document,
         outcome=head,
         targets=targets,
+        sections_left_out=not most,
         data=_embedded({"targets": drawn}),
         policy=_policy([*libraries, script], [style, _PLOT_STYLE]),
         libraries=libraries,
         script=script,
-        licences=_asset("vendored/LICENSES.txt").splitlines(),
+        licences=_asset("vendored/LICENSES.txt").splitlines() if most else (),
         style=style,
     )
 

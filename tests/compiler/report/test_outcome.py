@@ -94,7 +94,7 @@ def test_a_ratio_and_a_least_value(searched):
     assert row.cells[1][0].value == "0.288 x"
     assert row.cells[1][0].allowed == "onnxruntime int8, of 1 x allowed"
     assert row.cells[1][0].note == "26 us against 90 us"
-    assert "latency 0.288 x onnxruntime int8 of 1 x" in row.facts
+    assert "latency 0.288 x onnxruntime int8 (1 x allowed)" in row.facts
     assert row.cells[2][0].allowed == "at least 0.97"
     assert row.cells[2][0].share is None
     assert "quality 0.9789 of at least 0.97" in row.facts

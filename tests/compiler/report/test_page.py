@@ -148,10 +148,19 @@ def test_a_result_of_any_size_fits(searched):
     assert len(Parsed(page).open) == 0
 
 
-def test_too_many_targets():
-    target = searched_target()
-    with pytest.raises(ModelError, match="100 targets"):
-        render(result(*[target] * 100))
+def test_the_verdicts_on_many_targets_still_fit():
+    page = render(result(*[searched_target()] * 60))
+    parsed = Parsed(page)
+    assert len(page.encode()) <= MOST_BYTES
+    assert len(parsed.scripts) == 2, "there is nothing to draw"
+    words = "".join(parsed.words)
+    assert words.count("44.1 KiB\n") >= 60
+    assert "A page cannot hold all about so many targets" in words
+
+
+def test_more_targets_than_any_page_holds():
+    with pytest.raises(ModelError, match="600 targets"):
+        render(result(*[{"target": "t" * 4000}] * 600))
 
 
 def test_written_whole(searched, tmp_path):
