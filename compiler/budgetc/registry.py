@@ -131,6 +131,13 @@ def made_by(group: str, name: str) -> str:
     return f"{point.value} of {_owner(point)}"
 
 
+@functools.cache
+def release_of(group: str, name: str) -> str:
+    """A plugin's distribution and its version; what it does may change with them."""
+    distribution = installed(group)[name].dist
+    return f"{distribution.name} {distribution.version}" if distribution else ""
+
+
 def _unfit(group: str, name: str) -> EnvironmentError_:
     return EnvironmentError_(
         f"the plugin {made_by(group, name)} does not keep the contract of {group}",

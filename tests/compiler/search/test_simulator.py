@@ -1,0 +1,113 @@
+"""The inside of a simulation: shared work, and figures that are right."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from budgetc.baseline import make_session
+from budgetc.model import parse_model
+from budgetc.optimise import optimise
+from budgetc.search import simulator
+from budgetc.search.simulator import noise_to_signal, simulate_recipes
+from budgetc_passes.quantization import static
+from budgetc_specs.errors import SpecError
+
+from .conftest import Subject
+
+INT8 = "clean | fuse | clean | quantize"
+
+
+@pytest.fixture
+def mnist(subject) -> Subject:
+    return subject("mnist5k_cnn")
+
+
+def simulated(
+    mnist: Subject, avx2, recipes: list[str], monkeypatch, *, samples: int = 64, **changed: object
+) -> list[dict]:
+    found = []
+    monkeypatch.setattr(simulator, "report_progress", found.append)
+    arguments = {
+        "calibration": str(mnist.calibration),
+        "validation": str(mnist.calibration.with_name("evaluation.npz")),
+        "metric": "top1",
+        "folder": None,
+        **changed,
+    }
+    sheet = avx2.model_dump(mode="json")
+    simulate_recipes(str(mnist.file), "test", sheet, recipes, samples=samples, seed=0, **arguments)
+    return [message["found"] for message in found if "found" in message]
+
+
+def test_the_figures_are_those_of_the_model_that_the_recipe_makes(
+    mnist: Subject, avx2, monkeypatch, tmp_path: Path
+) -> None:
+    (found,) = simulated(mnist, avx2, [INT8], monkeypatch, samples=10**6)
+    out = tmp_path / "out.onnx"
+    sheet = avx2.model_dump(mode="json")
+    optimise(str(mnist.file), "test", INT8, sheet, str(mnist.calibration), str(out))
+    with np.load(mnist.calibration.with_name("evaluation.npz")) as data:
+        images, labels = data["input"], data["label"]
+    answers = []
+    for model in (mnist.model.data, out.read_bytes()):
+        session = make_session(model, exact_integers=True)
+        answers.append(
+            np.concatenate([next(iter(session.run({"input": x[None]}).values())) for x in images])
+        )
+    right = [(a.argmax(axis=1) == labels).mean() for a in answers]
+    assert found["samples"] == len(labels)
+    assert found["drop"] == pytest.approx(right[0] - right[1], abs=1e-12)
+    assert found["low"] <= found["drop"] <= found["high"]
+    real, coded = (a.astype(np.float64) for a in answers)
+    error = (((coded - real) ** 2).sum(axis=1) / (real**2).sum(axis=1)).mean()
+    assert found["error"] == pytest.approx(error, rel=1e-9)
+    assert found["weight_bytes"] == parse_model(out.read_bytes(), "test").weight_bytes
+
+
+def test_what_recipes_share_is_done_once(mnist: Subject, avx2, monkeypatch) -> None:
+    passes, streams = [], []
+    run_pass, collect = simulator.run_pass, static.collect
+
+    def counted(model, step, *rest):
+        passes.append(str(step))
+        return run_pass(model, step, *rest)
+
+    monkeypatch.setattr(simulator, "run_pass", counted)
+    monkeypatch.setattr(static, "collect", lambda *a: streams.append(1) or collect(*a))
+    simulated(
+        mnist, avx2, [INT8, f"{INT8}{{skip=/0/Conv}}", f"{INT8}{{skip=/19/Gemm}}"], monkeypatch
+    )
+    assert [text.partition("{")[0] for text in passes] == [
+        "clean", "fuse", "clean", "quantize", "quantize", "quantize"
+    ]  # fmt: skip
+    assert len(streams) == 1
+
+
+def test_a_recipe_that_is_refused_is_no_end(mnist: Subject, avx2, monkeypatch) -> None:
+    bad, good = simulated(mnist, avx2, [f"{INT8}{{skip=nowhere}}", INT8], monkeypatch)
+    assert "names the node 'nowhere'" in bad["refused"]
+    assert good["error"] > 0
+
+
+def test_made_up_inputs_have_no_metric(mnist: Subject, avx2, monkeypatch) -> None:
+    recipe = "clean | fuse | clean | prune{ratio=0.5}"
+    (found,) = simulated(mnist, avx2, [recipe], monkeypatch, validation=None, metric=None)
+    assert found["error"] > 0
+    assert "drop" not in found
+
+
+def test_codes_need_calibration(mnist: Subject, avx2, monkeypatch) -> None:
+    with pytest.raises(SpecError, match="quantize needs calibration data"):
+        simulated(mnist, avx2, [INT8], monkeypatch, calibration=None)
+
+
+@pytest.mark.parametrize(
+    ("ours", "right", "ratio"),
+    [
+        ([[1.0, 1.0]], [[1.0, 1.0]], 0.0),
+        ([[2.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [0.0, 1.0]], 0.5),
+        ([[0.0], [1.0]], [[0.0], [0.0]], 0.5),
+    ],
+)
+def test_noise_to_signal(ours: list, right: list, ratio: float) -> None:
+    assert noise_to_signal({"y": np.array(ours)}, {"y": np.array(right)}) == ratio
