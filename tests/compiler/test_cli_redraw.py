@@ -24,6 +24,16 @@ def test_the_same_data_as_json(budgetc_cli, compiled, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"], "no page was asked for"
 
 
+def test_in_a_browser(budgetc_cli, compiled, tmp_path):
+    (tmp_path / "result.json").write_text(compiled[1].stdout)
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    done = budgetc_cli("report", tmp_path, "--open", env={"BROWSER": f"{browser} %s"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "opened").read_text() == (tmp_path / "report.html").as_uri()
+
+
 def test_what_is_no_result(budgetc_cli, tmp_path):
     done = budgetc_cli("report", tmp_path)
     assert done.returncode == 2

@@ -30,13 +30,13 @@ def report(
 ) -> int:
     """Draw the report of a compilation again, as one HTML page that needs no network.
 
-    With --json the result itself is printed, and no page is written unless --out names one.
+    With --json the result itself is printed, and no page is written unless --out or --open asks for one.
     """
     from budgetc.report.document import PAGE, parse_result, read_result
 
     value, file = read_result(result)
     parse_result(value, str(file))
-    page = out or (None if as_json else file.parent / PAGE)
+    page = out or (None if as_json and not open_ else file.parent / PAGE)
     terminal = open_terminal()
     if page is not None:
         from budgetc.report.page import render

@@ -1,7 +1,7 @@
 """Every candidate as a point of the chart and as a row of the table; the budgets as lines; the fronts."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,23 @@ class Figures:
     predicted: bool
     latency_interval: tuple[float | None, float | None] | None = None
 
+    @property
+    def text(self) -> str:
+        """What is known, as people write it."""
+        about = "about " if self.predicted else ""
+        ends = figures.interval(self.latency_interval, "seconds")
+        parts = [
+            (self.size, "size", "bytes", ""),
+            (self.memory, "memory", "bytes", ""),
+            (self.latency, "latency", "seconds", f" ({ends})" if ends else ""),
+            (self.drop, "quality drop", "fraction", ""),
+        ]
+        return ", ".join(
+            f"{name} {about}{figures.amount(value, unit)}{more}"
+            for value, name, unit, more in parts
+            if value is not None
+        )
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -44,6 +61,7 @@ class Candidate:
         shown: whether it is the one that the report is about.
         origin: where the search had it from.
         figures: of it.
+        foreseen: what was expected of one that was built.
         why: why it is not the one.
     """
 
@@ -55,27 +73,18 @@ class Candidate:
     shown: bool
     origin: str
     figures: Figures
+    foreseen: Figures | None
     why: str
 
     @property
     def texts(self) -> tuple[str, ...]:
         """What is said of it where somebody points at it, line by line."""
-        known, about = self.figures, "about " if self.figures.predicted else ""
-        parts: list[tuple[float | None, str, Callable[[float], str]]] = [
-            (known.size, "size ", figures.size),
-            (known.memory, "memory ", figures.size),
-            (known.latency, "latency ", self._time),
-            (known.drop, "quality drop ", figures.points),
-        ]
-        found = [f"{name}{about}{form(value)}" for value, name, form in parts if value is not None]
         stage = {"built": "built and measured", "simulated": "simulated, not built"}
         state = f"{stage.get(self.stage, 'not built')}: {self.outcome}"
-        lines = [f"#{self.number} {self.recipe}", state, ", ".join(found), self.why, self.origin]
+        lines = [f"#{self.number} {self.recipe}", state, self.figures.text, self.why, self.origin]
+        if self.foreseen is not None and self.foreseen.text:
+            lines.insert(3, f"foreseen: {self.foreseen.text}")
         return tuple(figures.visible(line, 400) for line in lines if line)
-
-    def _time(self, seconds: float) -> str:
-        ends = figures.interval(self.figures.latency_interval, "seconds")
-        return f"{figures.time(seconds)} ({ends})" if ends else figures.time(seconds)
 
 
 @dataclass(frozen=True)
@@ -126,16 +135,22 @@ def known_figures(trial: Trial) -> Figures:
             drop=measured.quality.drop if measured.quality else None,
             predicted=False,
         )
-    if expected := trial.predicted:
-        return Figures(
-            expected.size,
-            expected.memory,
-            expected.latency,
-            expected.quality_drop,
-            predicted=True,
-            latency_interval=expected.latency_interval,
-        )
-    return Figures(None, None, None, None, predicted=True)
+    return expected_figures(trial) or Figures(None, None, None, None, predicted=True)
+
+
+def expected_figures(trial: Trial) -> Figures | None:
+    """What was expected of a trial before it was built, if anything was."""
+    expected = trial.predicted
+    if expected is None:
+        return None
+    return Figures(
+        expected.size,
+        expected.memory,
+        expected.latency,
+        expected.quality_drop,
+        predicted=True,
+        latency_interval=expected.latency_interval,
+    )
 
 
 def limits(target: Target) -> Limits:
@@ -246,6 +261,7 @@ def _candidate(number: int, trial: Trial, edges: Limits, *, shown: bool) -> Cand
         shown=shown,
         origin=figures.visible(trial.origin, 120),
         figures=found,
+        foreseen=expected_figures(trial) if trial.built else None,
         why=_why(trial),
     )
 

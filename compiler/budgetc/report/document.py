@@ -31,8 +31,16 @@ def _figures_only(value: object) -> object:
     return {k: v for k, v in value.items() if v is not None and _finite(v) is not None}
 
 
+def _word(value: object) -> object:
+    """A value that may be a word or a number, as people write it."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, bool | int | float) else value
+
+
 Figure = Annotated[float | None, BeforeValidator(_finite)]
 Figures = Annotated[Mapping[str, float], BeforeValidator(_figures_only)]
+Word = Annotated[str, BeforeValidator(_word)]
 Count = Annotated[float, BeforeValidator(lambda value: _finite(value) or 0)]
 Interval = tuple[Figure, Figure] | None
 
@@ -142,6 +150,20 @@ class Entry(_Part):
     notes: tuple[Note, ...] = ()
 
 
+class Case(_Part):
+    """One kind of inputs, and on how many of them the library was compared."""
+
+    name: str = ""
+    inferences: Count = 0
+
+
+class Agreement(_Part):
+    """How the library's outputs compare with a reference."""
+
+    reference: str = ""
+    cases: tuple[Case, ...] = ()
+
+
 class Slot(_Part):
     """A value in the arena, from its first call to its last."""
 
@@ -171,11 +193,12 @@ class Trial(_Part):
     outcome: str = ""
     reason: str = ""
     origin: str = ""
-    stage: Literal["", "simulated", "built"] = ""
+    stage: str = ""
     weight_bytes: Figure = None
     predicted: Predicted | None = None
     measurement: Measurement | None = None
     verdicts: tuple[Verdict, ...] = ()
+    agreement: Agreement | None = None
     parts: Parts = Parts()
     ledger: tuple[Entry, ...] = ()
 
@@ -254,7 +277,7 @@ class Effect(_Part):
 
     family: str = ""
     part: str = ""
-    level: str | float | None = None
+    level: Word = ""
     drop: Figure = None
     error: Figure = None
     bytes_saved: Figure = None
@@ -266,7 +289,7 @@ class Layer(_Part):
     layer: str = ""
     operator: str = ""
     kernel: str = ""
-    bits: Figure = None
+    bits: Word = ""
     sparsity: Figure = None
     weight_bytes: Figure = None
     macs: Figure = None

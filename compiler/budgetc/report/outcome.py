@@ -131,6 +131,10 @@ def _title(document: Document) -> str:
     made = sum(t.chosen is not None for t in targets)
     if not targets:
         return "Nothing was compiled"
+    warned = [t.target for t in targets if t.chosen is not None and _tone(t) == "warn"]
+    if made == len(targets) and warned:
+        count = "Both targets" if made == 2 else f"All {made} targets"
+        return f"{count} have a library, with a warning on {figures.listed(warned)}"
     if made == len(targets):
         return f"Every budget is met on {'both' if made == 2 else f'all {made}'} targets"
     if made == 0:

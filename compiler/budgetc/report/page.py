@@ -123,6 +123,7 @@ def _target(
         "candidates": found,
         "left_out": len(target.trials) - len(found) if len(target.trials) > len(found) else 0,
         "axes": chart["axes"],
+        "undrawn": len(found) - len(chart["points"]),
         "kinds": {f"{each.stage} {each.tone}" for each in found},
         "bounded": any(chart["limits"][name] is not None for name in ("size", "latency", "drop")),
         "changes": changes.changes(target, most),

@@ -52,7 +52,6 @@ class Certificate:
 
 Reader = Callable[[Layer], float | None]
 _LAYER_FIGURES: Sequence[tuple[str, Reader, Callable[[float | None], str]]] = (
-    ("bits", lambda layer: layer.bits, figures.count),
     ("sparsity", lambda layer: layer.sparsity, figures.percent),
     ("weights", lambda layer: layer.weight_bytes, figures.size),
     ("MACs", lambda layer: layer.macs, figures.count),
@@ -99,15 +98,14 @@ def layers(target: Target, most: int) -> Table | None:
     tops = [max((abs(read(x) or 0) for x in target.layers), default=0) for _, read, _ in known]
     rows = []
     for layer in target.layers[:most]:
-        row = [Value(layer.layer), Value(layer.operator), Value(layer.kernel)]
-        for (name, read, form), top in zip(known, tops, strict=True):
+        row = [Value(layer.layer), Value(layer.operator), Value(layer.kernel), Value(layer.bits)]
+        for (_, read, form), top in zip(known, tops, strict=True):
             value = read(layer)
-            part = None if name == "bits" else figures.share(value, top)
-            row.append(Value(form(value), value, part))
+            row.append(Value(form(value), value, figures.share(value, top)))
         rows.append(tuple(row))
     return Table(
-        ("layer", "operator", "kernel", *(name for name, _, _ in known)),
-        (False, False, False, *(True for _ in known)),
+        ("layer", "operator", "kernel", "bits", *(name for name, _, _ in known)),
+        (False, False, False, True, *(True for _ in known)),
         tuple(rows),
         len(target.layers) - len(rows),
     )
@@ -124,7 +122,7 @@ def sensitivity(target: Target, most: int) -> Table | None:
         (
             Value(effect.family),
             Value(effect.part),
-            Value(_level(effect.level)),
+            Value(effect.level or figures.ABSENT),
             Value(figures.points(effect.drop), effect.drop, figures.share(effect.drop, top)),
             Value(figures.amount(effect.error, "metric"), effect.error),
             Value(
@@ -299,18 +297,27 @@ def facts(document: Document, target: Target) -> tuple[tuple[str, str], ...]:
         found.append(("search judged on", search.validation))
     if target.baseline.samples:
         found.append(("samples", figures.count(target.baseline.samples)))
+    found.append(("verified", _verified(target)))
     found.append(("written to", target.folder))
     return tuple((name, text) for name, text in found if text)
+
+
+def _verified(target: Target) -> str:
+    """What the library's outputs were compared with before it was handed over."""
+    agreement = target.chosen.agreement if target.chosen else None
+    if agreement is None or not agreement.cases:
+        return ""
+    inferences = figures.count(sum(case.inferences for case in agreement.cases))
+    return (
+        f"its outputs are those of {agreement.reference}, but for rounding, in {inferences} inferences on "
+        f"{len(agreement.cases)} kinds of inputs"
+    )
 
 
 def _sheet(target: Target) -> str:
     sheet = target.capability
     names = ("target", "arch", "cpu", "threads", "llvm_triple", "int8_dot", "vector_bytes")
     return ", ".join(f"{n} {sheet[n]}" for n in names if sheet.get(n) is not None)
-
-
-def _level(level: str | float | None) -> str:
-    return f"{level:g}" if isinstance(level, float) else level or figures.ABSENT
 
 
 def _place(offset: float, size: float) -> str:

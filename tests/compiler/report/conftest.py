@@ -101,6 +101,14 @@ def built(recipe: str, size: float, seconds: float, drop: float, **rest: Any) ->
                 ],
             },
         },
+        "predicted": {"size": size, "latency": seconds * 1.1},
+        "agreement": {
+            "reference": "onnxruntime",
+            "cases": [
+                {"name": "real inputs", "inferences": 256},
+                {"name": "zeros", "inferences": 4},
+            ],
+        },
         "parts": {
             "arena": 27008,
             "arena_lower_bound": 26944,

@@ -43,6 +43,7 @@ def test_stages_and_tones(searched):
         "#3 clean | fuse | quantize{bits=8}",
         "built and measured: feasible",
         "size 44.1 KiB, memory 26.6 KiB, latency 26 us, quality drop 0.1 pp",
+        "foreseen: size about 44.1 KiB, latency about 28.6 us",
         "sensitivity ladder",
     )
     assert "size about 57.6 KiB" in found[4].texts[2]

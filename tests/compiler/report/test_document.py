@@ -29,6 +29,15 @@ def test_all_but_the_version_may_be_absent():
     assert target.proof is None
 
 
+def test_words_or_numbers():
+    layers = [{"bits": 8}, {"bits": 8.0}, {"bits": "bf16"}, {"bits": None}, {}]
+    effects = [{"level": 0.5}, {"level": True}, {"level": "int8"}]
+    target = {"layers": layers, "sensitivity": effects}
+    found = parse_result({"budgetc": 1, "targets": [target]}).targets[0]
+    assert [layer.bits for layer in found.layers] == ["8", "8", "bf16", "", ""]
+    assert [effect.level for effect in found.sensitivity] == ["0.5", "True", "int8"]
+
+
 def test_null_is_absent_and_what_is_not_finite_is_no_figure(searched):
     target = searched["targets"][0]
     target["search"] = target["certificate"] = None

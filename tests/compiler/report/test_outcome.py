@@ -1,5 +1,7 @@
 """The head of the page says what came out, whatever came out."""
 
+import copy
+
 import pytest
 from budgetc.report.document import parse_result
 from budgetc.report.outcome import outcome
@@ -51,6 +53,10 @@ def test_several_targets(both):
     assert [row.tone for row in found.rows] == ["pass", "fail"]
     both["targets"][1] = {**both["targets"][0], "target": "pi"}
     assert head(both).title == "Every budget is met on both targets"
+    warned = copy.deepcopy(both["targets"][0])
+    warned["chosen"]["verdicts"][1]["status"] = "WARN"
+    both["targets"][1] = {**warned, "target": "pi"}
+    assert head(both).title == "Both targets have a library, with a warning on pi"
 
 
 def test_nothing_was_built(infeasible):

@@ -133,7 +133,8 @@
     const words = { size: "size budget", latency: "latency budget", drop: "quality budget" };
     const valueX = limitX === null ? "" : `${words[right]} ${short(limitX)} ${unitX}${right === "latency" && chart.limits.latency_text ? ` (${chart.limits.latency_text})` : ""}`;
     const valueY = limitY === null ? "" : `${words[up]} ${short(limitY)} ${unitY}`;
-    const rightHalf = limitX !== null && (x.type === "log" ? Math.log(limitX / x.domain[0]) / Math.log(x.domain[1] / x.domain[0]) : (limitX - x.domain[0]) / (x.domain[1] - x.domain[0])) > 0.5;
+    const part = (value) => (x.type === "log" ? Math.log(value / x.domain[0]) / Math.log(x.domain[1] / x.domain[0]) : (value - x.domain[0]) / (x.domain[1] - x.domain[0]));
+    const rightHalf = limitX !== null && part(limitX) > 0.5;
     const region = { x1: x.domain[0], x2: limitX === null ? x.domain[1] : limitX, y1: y.domain[0], y2: limitY === null ? y.domain[1] : limitY };
     const halo = { stroke: "var(--card)", strokeWidth: 4, fill: "var(--soft)" };
     const svg = Plot.plot({
@@ -153,7 +154,7 @@
         limitY === null ? null : Plot.text([valueY], { y: () => limitY, frameAnchor: "left", dy: -9, dx: 6, textAnchor: "start", ...halo }),
         front.length > 1 ? Plot.line(front, { x: "x", y: "y", stroke: "var(--accent)", strokeWidth: 1.75, className: "front" }) : null,
         Plot.dot(others, { x: "x", y: "y", symbol: "plus", r: 7, stroke: "var(--soft)", strokeWidth: 2, className: "peers" }),
-        Plot.text(others, { x: "x", y: "y", text: "name", dy: -13, textAnchor: "end", dx: 8, ...halo }),
+        ...others.map((peer) => Plot.text([peer], { x: "x", y: "y", text: "name", dy: -13, textAnchor: part(peer.x) > 0.5 ? "end" : "start", dx: part(peer.x) > 0.5 ? 8 : -2, ...halo })),
         simulated.mark,
         built.mark,
         Plot.dot(rows.filter((row) => row.shown), { x: "x", y: "y", r: small ? 9 : 10.5, stroke: "var(--accent)", strokeWidth: 2, fill: "none", pointerEvents: "none", className: "shown" }),
