@@ -479,7 +479,7 @@ def test_gather_reads_wherever_an_index_points(reproduce: Reproduce) -> None:
         ready()
         gathered(2**44)
     """)
-    kills(ended, signal.SIGSEGV, "compiler/budgetc/lower/foreign.py: with_indices_in_bounds")
+    kills(ended, signal.SIGSEGV, "compiler/budgetc/lower/bounds.py: with_indices_in_bounds")
 
 
 def test_sorts_and_scans_are_not_legalised(reproduce: Reproduce) -> None:

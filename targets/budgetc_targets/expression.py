@@ -59,6 +59,7 @@ FUNCTIONS = {
     "pow": "a to the power of b",
     "exp": "e to the power of a",
     "log": "natural logarithm",
+    "log1p": "natural logarithm of 1 + a, with all digits for small a; a is finite and above -1",
     "sqrt": "square root",
     "rsqrt": "1 / sqrt(a)",
     "tanh": "hyperbolic tangent",

@@ -38,6 +38,7 @@ REALS: dict[str, tuple[tuple[Array, ...], Reference]] = {
     "pow": ((np.minimum(POSITIVE, 9), OTHER / 10), np.power),
     "exp": ((SIGNED,), np.exp),
     "log": ((POSITIVE,), np.log),
+    "log1p": ((POSITIVE,), np.log1p),
     "sqrt": ((POSITIVE,), np.sqrt),
     "rsqrt": ((POSITIVE,), lambda a: 1 / np.sqrt(a)),
     "tanh": ((SIGNED,), np.tanh),

@@ -18,8 +18,8 @@ SWEEP = np.concatenate(
     ]
 ).astype(np.float32)
 ENDS = np.array([0.0, -0.0, np.inf, -np.inf, 3e38, -3e38, 88.72, 88.73, -87.4, -103.9, 4, -4])
-TRUTH = {"exp": np.exp, "erf": special.erf, "tanh": np.tanh}
-MOST_ULP = {"exp": 2.0, "erf": 8.0, "tanh": 4.0}
+TRUTH = {"exp": np.exp, "erf": special.erf, "log1p": np.log1p, "tanh": np.tanh}
+MOST_ULP = {"exp": 2.0, "erf": 8.0, "log1p": 4.0, "tanh": 4.0}
 """Without a fused multiply-add, as on SSE2, intermediate roundings add to it."""
 TARGETS = [AVX2, SSE2, *([WIDE] if WIDE.native else [])]
 
@@ -30,8 +30,12 @@ def _job(fn: str, values: Array, capability: Capability, what: str) -> Job:
     return Job(f"{what} {fn} {capability.cpu}", task, capability, (values.astype(np.float32),))
 
 
+def _of_its_domain(fn: str, values: Array) -> Array:
+    return values[np.isfinite(values) & (values > -0.999)] if fn == "log1p" else values
+
+
 JOBS = [
-    _job(fn, values, capability, what)
+    _job(fn, _of_its_domain(fn, values), capability, what)
     for fn in TRUTH
     for capability in TARGETS
     for what, values in (("sweep", SWEEP), ("ends", ENDS))

@@ -63,9 +63,9 @@ def _celu(a: dict[str, Any]) -> Expr:
 
 
 def _softplus() -> Expr:
-    # log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which never overflows
+    # log(1 + exp(x)) as max(x, 0) + log1p(exp(-|x|)), which never overflows and loses no small value
     decay = apply("exp", apply("sub", real(0.0), apply("abs", X)))
-    return apply("add", apply("max", X, real(0.0)), apply("log", apply("add", ONE, decay)))
+    return apply("add", apply("max", X, real(0.0)), apply("log1p", decay))
 
 
 def _sign() -> Expr:

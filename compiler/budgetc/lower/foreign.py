@@ -11,8 +11,8 @@ import onnx
 import onnx.version_converter
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError
-from onnx import helper, numpy_helper
 
+from budgetc.lower.bounds import with_indices_in_bounds
 from budgetc.lower.generated import generate
 from budgetc.lower.graph import Array, Graph, Operation, Value
 from budgetc.lower.placement import Storage
@@ -82,7 +82,7 @@ class ForeignCompiler:
         return [ForeignCall(name, arguments, source=generated.text)]
 
     def _legalised(self, op: Operation) -> Any:
-        model = with_indices_in_bounds(self._graph.node_model(op), self._graph)
+        model = with_indices_in_bounds(self._graph.node_model(op), op, self._graph)
         try:
             return self._imported(model)
         except Exception as error:  # tvm raises its own, Python's and C++'s kinds for one cause
@@ -142,32 +142,6 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto | None:
     with contextlib.suppress(Exception):  # a C++ exception of onnx's own
         return onnx.version_converter.convert_version(model, _MODERN_OPSET)
     return None
-
-
-def with_indices_in_bounds(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
-    """The model of a Gather node with computed indices limited to what they may be.
-
-    TVM's code reads wherever an index points to, and indices may come from outside.
-    """
-    node = model.graph.node[-1]
-    if node.op_type not in {"Gather", "GatherElements"} or node.input[1] in graph.constants:
-        return model
-    shape, indices = graph.values[node.input[0]].shape, node.input[1]
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 0) % len(shape)
-    dtype = np.dtype(graph.values[indices].dtype)
-    limits = {"lowest": -shape[axis], "highest": shape[axis] - 1}
-    for name, limit in limits.items():
-        model.graph.initializer.append(numpy_helper.from_array(np.array(limit, dtype), name))
-    node.input[1] = "limited"
-    nodes = [
-        helper.make_node("Max", [indices, "lowest"], ["raised"]),
-        helper.make_node("Min", ["raised", "highest"], ["limited"]),
-        node,
-    ]
-    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
-    return model
 
 
 class _Unroller:

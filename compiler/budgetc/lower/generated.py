@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from budgetc.lower.bounds import c_in_bounds
 from budgetc.lower.graph import Array, Graph, Operation
 from budgetc.lower.refusal import no_code, reason_of
 
@@ -87,6 +88,7 @@ def generate(op: Operation, graph: Graph, name: str) -> GeneratedFunction:
         raise no_code(op, f"it needs more than {LARGEST_STACK_BYTES} bytes to work in")
     if _STATE.search(text):
         raise no_code(op, "it remembers something from one inference to the next")
+    text = c_in_bounds(text, op, graph)
     own = _OWN_NAMES.sub(rf"{name}_\1", _DATA.sub(r"static \1", text))
     return GeneratedFunction(own, inputs)
 

@@ -24,7 +24,7 @@ PARALLEL_WORK = 120_000
 WORK_OF_A_BYTE_PRODUCT = 0.25
 WORK_OF_AN_ELEMENT = 4.0  # loaded and stored
 WORK_OF_FUNCTIONS = {
-    **dict.fromkeys(("exp", "erf", "tanh", "log", "pow", "sin", "cos"), 30.0),
+    **dict.fromkeys(("exp", "erf", "tanh", "log", "log1p", "pow", "sin", "cos"), 30.0),
     **dict.fromkeys(("div", "mod", "sqrt", "rsqrt"), 10.0),
 }
 """Of each application, where it is not 1; softmax and normalisation go over their elements three times as well."""

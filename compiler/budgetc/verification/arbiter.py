@@ -130,7 +130,9 @@ class Arbiter:
         for name, mask in masks.items():
             reference = wanted[name][step]
             values = [np.asarray(run[name]) for run in runs]
-            moved = np.max([differences(v, values[0]) for v in values], axis=0)
+            # The runs furthest apart; where some are NaN, highest and lowest both are, and the first run differs.
+            apart = differences(np.max(values, axis=0), np.min(values, axis=0))
+            moved = np.max([apart, *(differences(v, values[0]) for v in values)], axis=0)
             if self._is_exact(name, reference):
                 # A step of a quantiser on the way moves few of the elements, and others each time.
                 moved = np.full_like(moved, moved.max(initial=0.0))

@@ -118,6 +118,7 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
 
 _FUNCTIONS: dict[str, Callable[[Value, int, Hold], Value]] = {
     "exp": functions.exp,
+    "log1p": functions.log1p,
     "tanh": functions.tanh,
     "erf": functions.erf,
 }

@@ -1,4 +1,4 @@
-"""Elementary functions of f32 vectors without a call per lane: exp, erf and tanh, in multiplications and additions.
+"""Elementary functions of f32 vectors: exp, erf and tanh without a call per lane, and log1p by the logarithm.
 
 LLVM turns a vector `exp` into a call of libm for every lane, twenty times slower than this. Coefficients are
 minimax fits (Lawson's iteration, in f64); what is said of errors is of real arithmetic, roundings add an ulp or two.
@@ -7,6 +7,7 @@ minimax fits (Lawson's iteration, in f64); what is said of errors is of real ari
     erf(x)   = x P(x^2) / Q(x^2) up to 3.95, where it rounds to 1                 degrees 5, 5: 2.1e-8
     tanh(x)  = x + x^3 P(x^2) for |x| < 0.625                                     degree 3: 1.2e-7 of the cubic part
              = sign(x) (1 - 2 / (exp(2 |x|) + 1)) beyond
+    log1p(x) = log(u) * (x / (u - 1)),  u = fl(1 + x);  x where u is 1     what u lost of x cancels, by Kahan
 
 Source of the reduction: Cody and Waite 1980, chapters 6 and 13.
 """
@@ -65,6 +66,14 @@ def tanh(x: Value, lanes: int, hold: Hold) -> Value:
     large = one - tirx.Div(two, exp(size + size, lanes, hold) + one)
     inside = tirx.LT(size, _real(_TANH_END, lanes))
     return tirx.Select(inside, small, _with_sign(large, x, lanes))
+
+
+def log1p(x: Value, lanes: int, hold: Hold) -> Value:
+    """log(1 + x) for finite x above -1: 1 + x has lost what log1p has of a small x."""
+    x, one = hold(x), _real(1.0, lanes)
+    above = hold(x + one)
+    ratio = tirx.log(above) * tirx.Div(x, above - one)
+    return tirx.Select(tirx.EQ(above, one), x, ratio)
 
 
 def _real(value: float, lanes: int) -> Value:

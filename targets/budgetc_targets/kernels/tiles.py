@@ -50,7 +50,16 @@ def knob(chosen: Point, name: str) -> int:
     return dict(chosen)[name]
 
 
-_SLOTS = {"div": 12, "sqrt": 12, "rsqrt": 24, "mod": 16, "exp": 20, "erf": 40, "tanh": 50}
+_SLOTS = {
+    "div": 12,
+    "sqrt": 12,
+    "rsqrt": 24,
+    "mod": 16,
+    "exp": 20,
+    "log1p": 40,
+    "erf": 40,
+    "tanh": 50,
+}
 """Issue slots of the functions that are more than an instruction."""
 
 

@@ -53,3 +53,25 @@ def test_onnxruntimes_optimiser_may_be_wrong(make_model):
     )
     found = compare(ours, wanted, tolerance=1e-6, steps=known)
     assert Arbiter(oracle, 1e-6, known).judge(found, ours, wanted, {0: feed}).agrees
+
+
+@pytest.mark.parametrize(("difference", "agrees"), [(3.9, True), (4.1, False)])
+@pytest.mark.parametrize("first", [-1.0, 0.0, 1.0])
+def test_what_noise_moves_is_between_any_two_runs(make_model, first, difference, agrees):
+    """Whichever run comes first: the furthest two are 2 apart, and a value may differ by twice that."""
+
+    class Runs:
+        def __init__(self):
+            self.left = iter([first, *np.linspace(-1, 1, 15)])
+
+        def run(self, _):
+            return {"y": np.full((1, 2), next(self.left), np.float32)}
+
+    oracle = Oracle(make_model("g (float[1,2] x) => (float[1,2] y) { y = Exp(x) }"))
+    arbiter = Arbiter(oracle, 1e-6, {})
+    arbiter._noisy = Runs()
+    feed = {"x": np.zeros((1, 2), np.float32)}
+    wanted = {"y": np.ones((1, 1, 2), np.float32)}
+    ours = {"y": wanted["y"] + np.array([0, difference], np.float32)}
+    found = compare(ours, wanted, tolerance=1e-6)
+    assert arbiter.judge(found, ours, wanted, {0: feed}).agrees is agrees
