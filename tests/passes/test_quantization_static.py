@@ -147,7 +147,11 @@ def test_a_misspelt_skip_is_an_error_with_a_hint() -> None:
 
 def test_what_is_offered() -> None:
     offer = Quantize.offer(model(), capability(8))
-    assert offer.options == {"calibration": ("minmax", "mse", "percentile")}
+    calibrations = ("minmax", "mse", "percentile")
+    assert offer.options == {"calibration": calibrations}
+    narrow = Quantize.offer(model(), capability(7))
+    assert narrow.options == {"calibration": calibrations, "weight_bits": (0, 8)}
+    assert narrow.parts == offer.parts
     assert offer.parts == (
         Part("dense", ("float", "int8"), ("dense", "act"), 8),
         Part("head", ("float", "int8"), ("head",), 4),
@@ -163,17 +167,22 @@ def test_a_model_that_is_quantised_offers_nothing() -> None:
     ("levels", "text"),
     [
         ({"dense": "float", "head": "float"}, None),
-        ({"dense": "int8", "head": "int8"}, "quantize{calibration=mse}"),
-        ({"dense": "int8", "head": "float"}, "quantize{calibration=mse,skip=head}"),
+        ({"dense": "int8", "head": "int8"}, "quantize{calibration=mse,output=float}"),
+        ({"dense": "int8", "head": "float"}, "quantize{calibration=mse,output=float,skip=head}"),
         (
             {"a": "float", "b;c": "float", "d": "int8"},
-            'quantize{calibration=mse,skip="a;b\\\\;c"}',
+            'quantize{calibration=mse,output=float,skip="a;b\\\\;c"}',
         ),
     ],
 )
 def test_levels_become_a_step(levels: dict[str, Value], text: str | None) -> None:
-    step = Quantize.step(levels, {"calibration": "mse"})
+    step = Quantize.step(levels, {"calibration": "mse", "weight_bits": 0})
     assert (str(step) if step else None) == text
+
+
+def test_weights_wider_than_the_dot_product_likes_are_said() -> None:
+    step = Quantize.step({"dense": "int8"}, {"calibration": "minmax", "weight_bits": 8})
+    assert str(step) == "quantize{calibration=minmax,output=float,weight_bits=8}"
 
 
 def test_a_name_that_holds_a_semicolon_can_be_skipped() -> None:

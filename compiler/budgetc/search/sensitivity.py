@@ -135,12 +135,13 @@ def measure_sensitivity(
 
     wanted: dict[Settings, None] = {Settings(): None}
     for family, choice in space.choices():
+        if family.stage == "codes":
+            # The furthest comes first: what is measured for it, such as ranges, serves all the others.
+            for level in reversed(choice.levels):
+                wanted[at(family, _others_furthest(family, choice, level))] = None
+    for family, choice in space.choices():
         for level in choice.levels[1:]:
             wanted[at(family, {choice.name: level})] = None
-    for family, choice in space.choices():
-        if family.stage == "codes":
-            for level in choice.levels:
-                wanted[at(family, _others_furthest(family, choice, level))] = None
     recipes = [space.recipe(settings) for settings in wanted]
     found = dict(zip(wanted, simulate(subject, recipes, say, cache), strict=True))
     before = found[Settings()]

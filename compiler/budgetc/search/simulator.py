@@ -70,7 +70,7 @@ def simulate_recipes(
     sheet = Capability.model_validate(capability)
     given = parse_model(Path(model).read_bytes(), source)
     judge = _Judge(given, validation, metric, folder, samples, seed)
-    kitchen = _Kitchen(given, sheet, calibration, source)
+    kitchen = Kitchen(given, sheet, calibration, source)
     for index, text in enumerate(recipes):
         report_progress({"begun": index})
         try:
@@ -83,8 +83,8 @@ def simulate_recipes(
         report_progress({"index": index, "found": found})
 
 
-class _Kitchen:
-    """Makes models by recipes, and keeps what recipes share."""
+class Kitchen:
+    """Makes models by recipes for one target, and keeps what recipes share."""
 
     def __init__(
         self, model: Model, capability: Capability, calibration: str | None, source: str

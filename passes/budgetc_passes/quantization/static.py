@@ -27,6 +27,8 @@ from budgetc_passes.quantization.qdq import WeightForm, write
 from budgetc_passes.quantization.ranges import Range
 from budgetc_passes.quantization.sharing import codes, statistics
 
+_WIDEST = 8
+
 CALIBRATIONS = ("minmax", "mse", "percentile")
 """What the search may choose among."""
 
@@ -102,23 +104,34 @@ class Quantize:
         """A part for each product and recurrent layer that has an integer form: `float` or `int8`.
 
         What lies between these has no level of its own: it computes in integers where its inputs
-        arrive so. For all of them, how ranges are found.
+        arrive so. For all of them, how ranges are found, and, on hardware whose fastest dot product
+        is exact for 7 bits only, whether weights have 8 all the same: better answers, more slowly.
         """
         if quantised_by(model) is not None:
             return Offer()
         units = place(prepared(model).graph).units
         parts = tuple(_part(unit) for unit in units if unit.kind in {"anchor", "recurrent"})
-        return Offer(parts, {"calibration": CALIBRATIONS})
+        options: dict[str, tuple[Value, ...]] = {"calibration": CALIBRATIONS}
+        if capability.weight_bits < _WIDEST:
+            options["weight_bits"] = (0, _WIDEST)
+        return Offer(parts, options)
 
     @classmethod
     def step(cls, levels: Mapping[str, Value], options: Mapping[str, Value]) -> Step | None:
-        """All layers, but for those that stay float by name."""
+        """All layers, but for those that stay float by name.
+
+        A product before a layer in float hands out its accumulator: what would be coded there would
+        be decoded at once, which costs bytes and precision and saves nothing.
+        """
         skipped = [name for name, level in levels.items() if level == "float"]
         if len(skipped) == len(levels):
             return None
-        if not skipped:
-            return Step.of(cls.name, **options)
-        return Step.of(cls.name, **options, skip=join_names(skipped))
+        said: dict[str, Value] = {**options, "output": "float"}
+        if not said.get("weight_bits"):
+            said.pop("weight_bits", None)
+        if skipped:
+            said["skip"] = join_names(skipped)
+        return Step.of(cls.name, **said)
 
     def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
         """Quantise the model.

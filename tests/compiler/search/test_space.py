@@ -9,6 +9,7 @@ import pytest
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
 from budgetc.search.settings import Settings
+from budgetc.search.simulator import Kitchen
 from budgetc.search.space import Space, find_space
 from budgetc_specs.errors import SpecError
 from budgetc_specs.recipe import parse_recipe
@@ -85,7 +86,7 @@ def test_one_level_for_all(mnist: Subject, avx2, tmp_path: Path) -> None:
     half = str(space.recipe(space.uniform("prune", 0.5)))
     assert half == "clean | fuse | clean | prune{ratio=0.5} | clean"
     codes = str(space.recipe(space.uniform("quantize", "int8", calibration="mse")))
-    assert codes == "clean | fuse | clean | quantize{calibration=mse}"
+    assert codes == "clean | fuse | clean | quantize{calibration=mse,output=float}"
     for ratio in (0.125, 0.375, 0.75):
         plain = run(mnist, f"clean | fuse | clean | prune{{ratio={ratio}}} | clean", avx2, tmp_path)
         ours = run(mnist, str(space.recipe(space.uniform("prune", ratio))), avx2, tmp_path)
@@ -148,6 +149,27 @@ def test_settings_of_another_space(mnist: Subject, levels, options, message: str
         mnist.space.settings(levels, options)
     with pytest.raises(SpecError, match=message):
         mnist.space.recipe(Settings.of(levels, options))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_level_of_every_real_model_can_be_set(name: str, subject: Load, avx2) -> None:
+    """Each alone and with each option: the model passes the checker, and its interface stays."""
+    found = subject(name)
+    kitchen = Kitchen(found.model, avx2, str(found.calibration), "test")
+    float_bytes = kitchen.model(found.space.recipe(Settings())).weight_bytes
+    for family, choice in found.space.choices():
+        points = [
+            {},
+            *({option: value} for option, values in family.options for value in values[1:]),
+        ]
+        for level in choice.levels[1:]:
+            for options in points:
+                levels = {family.name: {choice.name: level}}
+                chosen = found.space.settings(levels, {family.name: options})
+                made = kitchen.model(found.space.recipe(chosen))
+                assert (made.inputs, made.outputs) == (found.model.inputs, found.model.outputs)
+                assert made.weight_bytes < float_bytes or choice.parameters == 0
 
 
 @pytest.mark.parametrize("name", MODELS)
