@@ -10,7 +10,8 @@ SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 SHN_UNDEF = 0
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STV_DEFAULT, STV_PROTECTED = 0, 3
-STT_SECTION, STT_FILE = 3, 4
+STT_FUNC, STT_SECTION, STT_FILE = 2, 3, 4
+EM_X86_64, EM_AARCH64 = 62, 183
 
 SECTION_STRUCT = struct.Struct("<IIQQQQIIQQ")
 SYMBOL_STRUCT = struct.Struct("<IBBHQQ")
@@ -29,17 +30,20 @@ class Section:
     size: int
     link: int
     info: int
+    address: int = 0
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """One entry of a symbol table."""
+    """One entry of a symbol table; `value` counts from where the section's address does, which in an object is 0."""
 
     name: str
     bind: int
     kind: int
     visibility: int
     section: int
+    value: int = 0
+    size: int = 0
 
     @property
     def exported(self) -> bool:
@@ -78,8 +82,9 @@ def sections(data: bytes) -> tuple[Section, ...]:
             size=size,
             link=link,
             info=info,
+            address=address,
         )
-        for number, (name, kind, flags, _, offset, size, link, info, _, _) in enumerate(raw)
+        for number, (name, kind, flags, address, offset, size, link, info, _, _) in enumerate(raw)
     )
 
 
@@ -88,8 +93,8 @@ def symbols(data: bytes, table: Section, all_sections: tuple[Section, ...]) -> t
     strings = all_sections[table.link].offset
     entries = SYMBOL_STRUCT.iter_unpack(data[table.offset : table.offset + table.size])
     return tuple(
-        Symbol(text(data, strings + name), info >> 4, info & 15, other & 3, section)
-        for name, info, other, section, _, _ in entries
+        Symbol(text(data, strings + name), info >> 4, info & 15, other & 3, section, value, size)
+        for name, info, other, section, value, size in entries
     )
 
 

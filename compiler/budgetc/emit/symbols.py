@@ -54,7 +54,7 @@ def undefined_symbols(path: Path) -> set[str]:
     """
     needed: set[str] = set()
     offered: set[str] = set()
-    for data in _objects(path):
+    for data in objects_of(path):
         for symbol in _symbols(data):
             if symbol.name and symbol.section == elf.SHN_UNDEF:
                 needed.add(symbol.name)
@@ -65,7 +65,7 @@ def undefined_symbols(path: Path) -> set[str]:
 
 def exported_symbols(path: Path) -> set[str]:
     """Names that other objects can bind to."""
-    return {s.name for data in _objects(path) for s in _symbols(data) if s.exported and s.name}
+    return {s.name for data in objects_of(path) for s in _symbols(data) if s.exported and s.name}
 
 
 def section_sizes(path: Path) -> SectionSizes:
@@ -74,7 +74,7 @@ def section_sizes(path: Path) -> SectionSizes:
     What only the dynamic linker needs (symbols, relocations, GOT) is not counted.
     """
     sizes = dict.fromkeys(("text", "rodata", "data", "bss"), 0)
-    for data in _objects(path):
+    for data in objects_of(path):
         for section in elf.sections(data):
             kind = _kind(section)
             if kind:
@@ -127,7 +127,7 @@ def _symbols(data: bytes) -> tuple[elf.Symbol, ...]:
     return ()
 
 
-def _objects(path: Path) -> list[bytes]:
+def objects_of(path: Path) -> list[bytes]:
     """The ELF files in `path`: itself, or the members of an archive."""
     data = path.read_bytes()
     if not data.startswith(b"!<arch>\n"):

@@ -9,6 +9,7 @@ since nothing but their length depends on them, and where they end within a line
 """
 
 import tempfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,18 @@ from budgetc_specs.capability import Capability
 
 from budgetc.build import kernel_files
 from budgetc.emit.driver import write_driver, write_weights
+from budgetc.emit.frames import deepest_frame
 from budgetc.emit.link import Kind, link_library
-from budgetc.emit.symbols import section_sizes
+from budgetc.emit.symbols import objects_of, section_sizes
 from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.lower import Code, write_code
 from budgetc.measure.size import size_of
 
 _PERIOD = 4096
 """Bytes after which padding repeats: a page, to which no section is aligned but segments may be."""
+
+HARNESS_STACK = 64
+"""Bytes that measuring a stack adds: the frame of the function that calls the library."""
 
 
 @dataclass(frozen=True)
@@ -63,4 +68,14 @@ def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: 
         library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
         objects = kernel_files(code.entries, folder)
         link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
-        return Footprint(size_of(library).deployed + size - kept, section_sizes(library).static_ram)
+        return Footprint(
+            size=size_of(library).deployed + size - kept,
+            static=section_sizes(library).static_ram,
+            stack=HARNESS_STACK + _stack(library, objects, written.api),
+        )
+
+
+def _stack(library: Path, objects: Sequence[Path], api: Collection[str]) -> int:
+    """Of the function that is called and of the deepest kernel."""
+    kernels = max((deepest_frame(file.read_bytes()) for file in objects), default=0)
+    return kernels + max(deepest_frame(data, api) for data in objects_of(library))
