@@ -1,7 +1,7 @@
 """Measure an artefact folder again, on this machine: intact files, memory, and latency beside onnxruntime."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from budgetc.measure.harness import Harness, build_harness
 from budgetc.measure.latency import Latency, Statistic, measure_latency
 from budgetc.measure.memory import Memory, memory_of
 from budgetc.measure.size import Size, size_of
-from budgetc.model import parse_model
+from budgetc.model import Model, parse_model
+from budgetc.predict.profile import Call
+from budgetc.predict.replay import replay
 from budgetc.registry import TARGETS, find_target, installed
 
 PEER: Peer = "onnxruntime"
@@ -40,6 +42,8 @@ class Benchmark:
         latency: beside onnxruntime on the optimised model, one and the other with as many threads as the target
             has; None where it cannot be timed here.
         reason: why not.
+        calls: what each call of the entry point took; None where that was not asked for or is not known.
+        calls_reason: why it is not known.
     """
 
     folder: Path
@@ -50,6 +54,8 @@ class Benchmark:
     parts: Mapping[str, Any]
     latency: Latency | None
     reason: str = ""
+    calls: tuple[Call, ...] | None = None
+    calls_reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, in bytes and seconds: what `--json` prints."""
@@ -74,6 +80,8 @@ class Benchmark:
             },
             "latency": None,
             "reason": self.reason,
+            "layers": None if self.calls is None else [call.to_json() for call in self.calls],
+            "layers_reason": self.calls_reason,
         }
         if (latency := self.latency) and latency.ratio_interval:
             timings = {"ours": latency.ours, **latency.peers}
@@ -87,13 +95,14 @@ class Benchmark:
         return found
 
 
-def bench(folder: Path, runs: int, entry: str = "") -> Benchmark:
+def bench(folder: Path, runs: int, entry: str = "", *, layers: bool = False) -> Benchmark:
     """Measure the artefact in a folder, on made-up inputs.
 
     Args:
         folder: as `budgetc compile` has written it.
         runs: timed inferences of each contestant.
         entry: which entry point, by the shapes in its name; by default the first.
+        layers: whether each call is timed by itself as well, for which the library is built once more.
 
     Raises:
         SpecError: the folder holds no artefact, or the library has no such entry point.
@@ -135,7 +144,23 @@ def bench(folder: Path, runs: int, entry: str = "") -> Benchmark:
     memory = memory_of(
         library, interface.workspace_bytes, stack=used.stack, observed=used.anonymous
     )
-    return Benchmark(folder, manifest["recipe"], sheet, size, memory, parts, latency)
+    found = Benchmark(folder, manifest["recipe"], sheet, size, memory, parts, latency)
+    if not layers:
+        return found
+    model = read_models(folder, [name for name in by_name if name])
+    try:
+        position = list(by_name).index(entry)
+        calls = replay(library, manifest, model, sheet, inputs, position)
+    except BudgetcError as error:
+        return replace(found, calls_reason=error.message)
+    return replace(found, calls=tuple(calls))
+
+
+def read_models(folder: Path, further: Sequence[str]) -> Model:
+    """The optimised model in an artefact's folder, with those for further shapes by the names of their entry points."""
+    paths = [folder / model_file(name) for name in ("", *further)]
+    first, *others = (parse_model(path.read_bytes(), path) for path in paths)
+    return replace(first, further=tuple(others))
 
 
 def _why_not_timed(sheet: Capability) -> str:

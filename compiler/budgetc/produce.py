@@ -1,7 +1,7 @@
 """An optimised model into object file, weights and call list; for a child, since it imports tvm."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from budgetc_specs.errors import ModelError
 
 from budgetc.child import report_progress
 from budgetc.lower.lower import lower, write
+from budgetc.lower.points import default_point, known_point, one_by_one
 from budgetc.registry import find_target
+from budgetc.tuning.records import point_from_json
 from budgetc.tuning.tuner import Effort, Tuner
 
 
@@ -25,6 +27,7 @@ def produce(
     compact: bool = False,
     further: Sequence[str] = (),
     kernels: str | None = None,
+    schedules: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Lower, tune where asked for, and emit the kernels' objects, `weights.bin` and `lowered.json` into a folder.
 
@@ -40,6 +43,7 @@ def produce(
         compact: do without kernels that are faster by being larger, and take the points of least code.
         further: files with the model for further shapes of its inputs.
         kernels: folder with the kernels of earlier models; None compiles all anew.
+        schedules: what another call returned as such: its points are taken, where nothing is tuned.
 
     Returns:
         `schedules`: the point chosen for each kernel, and what was measured for it; `grown`: whether it has kernels
@@ -50,7 +54,11 @@ def produce(
     """
     target, sheet = find_target(kind), Capability.model_validate(capability)
     report_progress({"stage": "lowering"})
-    tuner = None
+    tuner, chosen = None, None
+    if schedules:
+        points = {each["task"]: point_from_json(each["point"]) for each in schedules}
+        first = default_point(sheet)
+        chosen = one_by_one(known_point(lambda task: points.get(task.digest), sheet, first))
     if (trials or tuning is not None) and not compact:
         tuner = Tuner(target, sheet, Effort(trials, tuning), Path(records), Path(folder))
     try:
@@ -58,7 +66,7 @@ def produce(
             [Path(f).read_bytes() for f in (model, *further)],
             target,
             sheet,
-            tuner,
+            tuner or chosen,
             compact=compact,
             kept=Path(kernels) if kernels else None,
         )

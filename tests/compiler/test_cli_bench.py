@@ -1,5 +1,6 @@
 """`budgetc bench` measures an artefact again, and tells one that is not what was written."""
 
+import hashlib
 import json
 import shutil
 
@@ -57,6 +58,31 @@ def test_the_memory_map(budgetc_cli, folder):
     assert f"arena {parts['arena']} bytes" in done.stdout
     for slot in parts["arena_map"]:
         assert slot["name"] in done.stdout
+
+
+def test_each_call_is_timed(budgetc_cli, folder):
+    done = budgetc_cli("bench", folder, "--json", "--runs", "50")
+    found = json.loads(done.stdout)
+    assert found["layers_reason"] == ""
+    parts = json.loads((folder / "manifest.json").read_text())["parts"]
+    assert len(found["layers"]) == parts["calls"]
+    assert sum(layer["macs"] for layer in found["layers"]) == parts["macs"]
+    assert all(layer["seconds"] >= 0 for layer in found["layers"])
+    done = budgetc_cli("bench", folder, "-v", "--runs", "50")
+    words = [line.split() for line in done.stdout.splitlines()]
+    assert ["time", "share", "GMAC/s", "bits", "kernel", "layer"] in words
+    assert any(line[-1:] == ["gemm"] for line in words)
+
+
+def test_another_library_is_not_taken_apart(budgetc_cli, folder):
+    """What is timed must be what ships."""
+    library, manifest = folder / "libtiny.so", json.loads((folder / "manifest.json").read_text())
+    library.write_bytes(library.read_bytes() + b"\0")
+    manifest["files"]["libtiny.so"] = hashlib.sha256(library.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = json.loads(budgetc_cli("bench", folder, "--json", "--runs", "50").stdout)
+    assert found["layers"] is None
+    assert "built once more, it is another library" in found["layers_reason"]
 
 
 @pytest.mark.parametrize("name", ["libtiny.so", "tiny.h", "optimised.onnx"])

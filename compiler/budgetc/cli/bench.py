@@ -32,7 +32,10 @@ def bench(
     ] = "",
     as_json: Json = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also print the arena's bounds and its map.")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Also print the arena's map and the time of each call."
+        ),
     ] = False,
 ) -> int:
     """Measure an artefact again, in turns with onnxruntime.
@@ -42,7 +45,7 @@ def bench(
     with signals_later():
         from budgetc.bench import bench as measure
 
-    found = measure(folder, runs, entry)
+    found = measure(folder, runs, entry, layers=verbose or as_json)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:
@@ -89,3 +92,8 @@ def _print(console: "Console", found: "Benchmark", *, verbose: bool) -> None:
         low, high = latency.ratio_interval.low, latency.ratio_interval.high
         words = f"ratio of p50 {low:.3g} to {high:.3g} with 95 % confidence"
         say(console, f"{latency.ours.runs} runs each, {words}", "dim")
+    if verbose:
+        from budgetc.cli.calls import print_calls
+
+        console.line()
+        print_calls(console, found.calls, found.calls_reason)

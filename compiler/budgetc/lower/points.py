@@ -46,6 +46,20 @@ def lean_point(capability: Capability) -> Pick:
     return choose
 
 
+def known_point(
+    known: Callable[[Task], Point | None], capability: Capability, otherwise: Pick
+) -> Pick:
+    """Every kernel at the point that was chosen for its task before, where there is one and its space still has it."""
+
+    def choose(family: Family, task: Task, constants: Mapping[str, Array]) -> Point:
+        point = known(task)
+        if point is not None and point in family.space(task, capability):
+            return point
+        return otherwise(family, task, constants)
+
+    return choose
+
+
 def one_by_one(pick: Pick) -> Chooser:
     """Every kernel by itself."""
     return lambda works: [pick(w.family, w.task, w.constants) for w in works]

@@ -7,6 +7,8 @@ from typing import Any
 
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError
+from budgetc_targets.contract import Point
+from budgetc_targets.task import Task
 
 from budgetc.build import CHILD_BYTES, Job, Optimised, Say, write_models
 from budgetc.cache import cache_folder
@@ -14,11 +16,13 @@ from budgetc.child import report_progress
 from budgetc.emit.header import workspace_bytes
 from budgetc.emit.link import Kind
 from budgetc.lower.lower import lower
+from budgetc.lower.points import Chooser, default_point, known_point, one_by_one
 from budgetc.predict.footprint import footprint
 from budgetc.predict.latency import Clockwork
 from budgetc.predict.prediction import Entry, Prediction
 from budgetc.predict.timings import Timings
 from budgetc.registry import find_target
+from budgetc.tuning.records import Records
 from budgetc.worker import run_child
 
 
@@ -32,6 +36,7 @@ def predict(
     compact: bool = False,
     kernels: Path | None = None,
     timings: Path | None = None,
+    records: Path | None = None,
 ) -> Prediction:
     """What the library of an optimised model will be; for a child, since it imports tvm where kernels are new.
 
@@ -44,6 +49,8 @@ def predict(
         compact: as `budgetc.lower.lower.lower` has it.
         kernels: folder with compiled kernels, to which new ones are added; by default that of all builds.
         timings: folder with measured kernels; by default that of all builds.
+        records: folder with what tuning has measured, where the build will tune: its fastest points are taken. Kernels
+            that were not tuned yet are predicted at their default.
 
     Raises:
         ModelError: an operator that cannot be compiled.
@@ -51,8 +58,10 @@ def predict(
     """
     begin = time.monotonic()
     target, cache = find_target(kind), cache_folder()
+    choose = _tuned(Records(records, capability), capability) if records and not compact else None
+    kept = kernels or cache / "kernels"
     try:
-        code = lower(models, target, capability, compact=compact, kept=kernels or cache / "kernels")
+        code = lower(models, target, capability, choose, compact=compact, kept=kept)
     except RecursionError as error:
         raise ModelError("the model nests its operators too deeply to be compiled") from error
     new = code.objects.missing
@@ -74,6 +83,13 @@ def predict(
     )
 
 
+def _tuned(records: Records, capability: Capability) -> Chooser:
+    def fastest(task: Task) -> Point | None:
+        return records.recall(task.kind, task.digest).point
+
+    return one_by_one(known_point(fastest, capability, default_point(capability)))
+
+
 def predict_files(
     models: Sequence[str],
     kind: str,
@@ -83,6 +99,7 @@ def predict_files(
     compact: bool,
     kernels: str,
     timings: str,
+    records: str | None = None,
 ) -> dict[str, Any]:
     """`predict` as the function of a child: files and JSON in, JSON out."""
     report_progress({"stage": "predicting"})
@@ -95,6 +112,7 @@ def predict_files(
         compact=compact,
         kernels=Path(kernels),
         timings=Path(timings),
+        records=Path(records) if records else None,
     ).to_json()
 
 
@@ -125,6 +143,7 @@ def run_prediction(
             "compact": compact,
             "kernels": str(job.kernels),
             "timings": str(job.timings),
+            "records": str(job.records) if job.trials or job.tuning is not None else None,
         },
         timeout_s=job.seconds,
         memory_bytes=CHILD_BYTES,

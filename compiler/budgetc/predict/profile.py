@@ -40,12 +40,17 @@ class Call:
     seconds: float
     filling: float
 
+    @property
+    def total(self) -> float:
+        """Seconds of both."""
+        return self.seconds + self.filling
+
     def to_json(self) -> dict[str, Any]:
         """The layer as a result has it, its seconds with those of the filling."""
         names = ("layer", "operator", "kernel", "bits", "sparsity", "weight_bytes", "macs")
         return {
             **{name: getattr(self.layer, name) for name in names},
-            "seconds": self.seconds + self.filling,
+            "seconds": self.total,
         }
 
 

@@ -1,6 +1,6 @@
 """Points of kernels: where a program before has laid weights out already, a later one takes them as they are."""
 
-from budgetc.lower.points import choose_points, default_point, one_by_one
+from budgetc.lower.points import choose_points, default_point, known_point, one_by_one
 
 CONV = "g (float[1,16,6,6] x) => (float[1,64,6,6] y) { y = Conv(x, w) }"
 
@@ -40,3 +40,12 @@ def test_a_later_program_takes_the_layout_that_is_there(walked, weights, host):
 
     choose_points([first, second], one_by_one(choose), host)
     assert packed(second, host) == packed(first, host) == wanted
+
+
+def test_a_point_that_was_chosen_before_is_taken_if_the_space_still_has_it(walked, weights, host):
+    steps = walked(CONV, w=weights(64, 16, 1, 1))
+    step = next(s for s in steps.steps if s.macs)
+    first, *others = step.family.space(step.task, host)
+    for known, wanted in ((others[0], others[0]), ((("no such knob", 1),), first), (None, first)):
+        pick = known_point(lambda task, known=known: known, host, default_point(host))
+        assert pick(step.family, step.task, step.constants) == wanted
