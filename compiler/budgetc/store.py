@@ -47,7 +47,7 @@ class Store:
     def put(self, data: bytes) -> str:
         """Keep the bytes and return their digest in hex."""
         digest = hashlib.sha256(data).hexdigest()
-        path = self._path(digest)
+        path = self.path(digest)
         if self.get(digest) is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
@@ -56,12 +56,13 @@ class Store:
     def get(self, digest: str) -> bytes | None:
         """The bytes of a digest; None when they are not kept or no longer intact."""
         try:
-            data = self._path(digest).read_bytes()
+            data = self.path(digest).read_bytes()
         except FileNotFoundError:
             return None
         return data if hashlib.sha256(data).hexdigest() == digest else None
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
+        """Where the bytes of a digest lie, if they are kept."""
         if re.fullmatch(r"[0-9a-f]{64}", digest) is None:
             raise AssertionError(f"BUG: {digest!r} is no sha256 digest")
         return self.root / digest[:2] / digest[2:]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,10 @@ class ChildDied(BudgetcError):  # noqa: N818 - what happened, as `except ChildDi
         self.args = (function, cause, detail, tail)  # what pickle hands back to __init__
 
 
+class Cancelled(Exception):  # noqa: N818 - what happened
+    """Whoever wanted a child's result does not want it any more."""
+
+
 _SENTENCES: dict[Cause, str] = {
     "signal": "was killed by {}",
     "exit": "ended without a result (exit code {})",
@@ -63,6 +68,7 @@ def run_child(
     memory_bytes: int | None = None,
     log: Path | None = None,
     progress: Progress | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Any:
     """Call `module:function(**arguments)` in a child process and return its JSON-able result.
 
@@ -79,8 +85,10 @@ def run_child(
         log: file to which the child's output is appended.
         progress: called here with every message the child reports through
             `budgetc.child.report_progress`.
+        cancelled: ends the child once it is set.
 
     Raises:
+        Cancelled: `cancelled` was set before there was a result.
         ChildDied: it crashed, was killed, ran into a limit, exited, or raised something that is no
             BudgetcError.
         BudgetcError: raised in the child; the class is the nearest of `budgetc_specs.errors`.
@@ -94,7 +102,7 @@ def run_child(
         )
         answer: dict[str, Any] | None = None
         try:
-            for message in _messages(process, answers, deadline):
+            for message in _messages(process, answers, deadline, cancelled):
                 if "progress" not in message:
                     answer = message
                     # The work is done; what is left is the process's end, which gets a grace of its
@@ -156,11 +164,15 @@ def _child(
 
 
 def _messages(
-    process: subprocess.Popen[bytes], answers: int, deadline: float
+    process: subprocess.Popen[bytes],
+    answers: int,
+    deadline: float,
+    cancelled: threading.Event | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the child's messages as they come, until it closes its descriptor or has ended.
 
     Raises:
+        Cancelled: nobody waits for it any more.
         TimeoutError: the deadline passed first.
     """
     buffer = b""
@@ -170,6 +182,8 @@ def _messages(
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled
             # Whether it has ended is asked before reading, so that nothing it wrote last is missed.
             # A grandchild may hold the descriptor open for longer, so the end of the file alone
             # does not do.
