@@ -1,0 +1,162 @@
+"""What is expected of a candidate before it is built, and how far that is from keeping the budgets."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from budgetc_specs.budgets import Budgets, Relative
+
+from budgetc.verdict import BudgetName
+
+_LEAST_DROP = 0.001
+"""A budget that allows no drop at all is passed by parts of a tenth of a point."""
+
+Goal = Literal["quality", "latency", "size", "memory"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of one candidate, expected or measured.
+
+    Attributes:
+        size: bytes to deploy.
+        memory: bytes of RAM of one inference.
+        latency: seconds of one inference; None where nothing is known of it.
+        fastest: lower end of the interval that the latency is expected in.
+        slowest: its upper end.
+        drop: what the metric falls by against the float model on the validation data, as a fraction; None where there
+            are none.
+        least_drop: lower end of the drop's confidence interval.
+        greatest_drop: its upper end.
+        value: the metric itself there.
+        greatest_value: what it may be by that interval.
+        error: noise of the outputs over their signal; ranks candidates where the metric does not move or there is none.
+        compact: whether the library is built to be small first.
+    """
+
+    size: int
+    memory: int
+    latency: float | None = None
+    fastest: float | None = None
+    slowest: float | None = None
+    drop: float | None = None
+    least_drop: float | None = None
+    greatest_drop: float | None = None
+    value: float | None = None
+    greatest_value: float | None = None
+    error: float = 0.0
+    compact: bool = False
+
+    def scaled(self, factor: float) -> "Figures":
+        """The same with latencies that turn out `factor` times as long as was expected."""
+
+        def times(seconds: float | None) -> float | None:
+            return None if seconds is None else seconds * factor
+
+        return replace(
+            self,
+            latency=times(self.latency),
+            fastest=times(self.fastest),
+            slowest=times(self.slowest),
+        )
+
+    @property
+    def loss(self) -> float:
+        """What quality costs: the drop, or the noise where there is no metric. A gain counts as no loss."""
+        return self.error if self.drop is None else max(self.drop, 0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "Figures":
+        """The inverse of `to_json`."""
+        return Figures(**value)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budgets as numbers that figures can be held against.
+
+    Attributes:
+        budgets: as the spec has them.
+        peers: seconds of one inference of each peer, for relative budgets.
+    """
+
+    budgets: Budgets
+    peers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[BudgetName, ...]:
+        """The budgets that are set and bind, in the order of verdicts. What only warns does not bind."""
+        quality = self.budgets.quality
+        overall = quality and (quality.drop is not None or quality.min is not None)
+        sliced = quality and quality.worst_slice is not None
+        pairs: tuple[tuple[BudgetName, Any], ...] = (
+            ("size", self.budgets.size),
+            ("memory", self.budgets.memory),
+            ("latency", self.budgets.latency),
+            ("quality", quality if overall else None),
+            ("worst_slice", quality if sliced else None),
+        )
+        return tuple(name for name, budget in pairs if budget and budget.level == "error")
+
+    @property
+    def seconds(self) -> float | None:
+        """What an inference may take; None without a latency budget, or where its peer was not measured."""
+        budget = self.budgets.latency
+        if budget is None:
+            return None
+        if isinstance(budget.max, Relative):
+            peer = self.peers.get(budget.max.peer)
+            return None if peer is None else budget.max.ratio * peer
+        return budget.max
+
+    def excess(self, figures: Figures, *, hopeful: bool = False) -> dict[BudgetName, float]:
+        """How far each binding budget is passed, as a part of it; negative within it.
+
+        Args:
+            figures: of a candidate. What is not known of it passes no budget.
+            hopeful: hold the better end of intervals against budgets, not the middle.
+        """
+        found: dict[BudgetName, float] = {}
+        for name in self.names:
+            if name == "size" and self.budgets.size:
+                found[name] = figures.size / self.budgets.size.max_bytes - 1
+            elif name == "memory" and self.budgets.memory:
+                found[name] = figures.memory / self.budgets.memory.max_bytes - 1
+            elif name == "latency":
+                seconds = figures.fastest if hopeful else figures.latency
+                limit = self.seconds
+                known = seconds is not None and limit is not None
+                found[name] = seconds / limit - 1 if known else 0.0  # type: ignore[operator]
+            elif name == "quality":
+                found[name] = self._quality(figures, hopeful=hopeful)
+            else:  # what its slices lose is known of a library only
+                found[name] = 0.0
+        return found
+
+    def _quality(self, figures: Figures, *, hopeful: bool) -> float:
+        budget = self.budgets.quality
+        assert budget is not None
+        drop = figures.least_drop if hopeful else figures.drop
+        value = figures.greatest_value if hopeful else figures.value
+        if budget.drop is not None and drop is not None:
+            return (drop - budget.drop) / max(budget.drop, _LEAST_DROP)
+        if budget.min is not None and value is not None:
+            return (budget.min - value) / max(abs(budget.min), _LEAST_DROP)
+        return 0.0
+
+
+def rank(figures: Figures, objective: tuple[Goal, ...]) -> tuple[float, ...]:
+    """What orders candidates that keep all budgets, the best first: the goals in turn, then all that is left."""
+    own = {
+        "quality": figures.loss,
+        "latency": figures.latency if figures.latency is not None else 0.0,
+        "size": float(figures.size),
+        "memory": float(figures.memory),
+    }
+    goals = tuple(own[goal] for goal in objective)
+    rest = tuple(value for goal, value in own.items() if goal not in objective)
+    return (*goals, figures.error, *rest)
