@@ -1,12 +1,13 @@
 """The whole way from a spec to artefacts: load, baseline, candidates, build, measure, judge, hand over."""
 
+import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from budgetc_specs.budgets import Budgets, Relative
 from budgetc_specs.errors import ModelError, SpecError, did_you_mean, quoted
@@ -21,11 +22,16 @@ from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
 from budgetc.registry import find_target, make_passes
+from budgetc.report.document import RESULT
+from budgetc.report.page import write_report
 from budgetc.result import Result, TargetResult
-from budgetc.search.candidates import Seeker
-from budgetc.search.plan import int8_recipe
+from budgetc.search.explorer import Effort
+from budgetc.search.pool import open_pool
+from budgetc.search.recipes import int8_recipe
+from budgetc.search.simulation import Subject
+from budgetc.search.target import VALIDATION_SAMPLES, Inquiry, search_target, try_recipe
 from budgetc.splits import Splits, load_splits
-from budgetc.store import check_replaceable, locked_folder
+from budgetc.store import check_replaceable, locked_folder, write_atomic
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
 
@@ -53,11 +59,10 @@ def compile(  # noqa: A001  the public name of what the tool does
     Raises:
         BudgetcError: the spec, the model, the data or this machine does not allow it.
     """
-    chosen = _named_targets(spec, targets)
+    chosen = named_targets(spec, targets)
     model, splits, metric = load_inputs(spec)
-    calibration, evaluation = splits.calibration, splits.evaluation
     destination = (out or Path("build") / spec.output.name).absolute()
-    digests = _digests(spec, model, calibration, evaluation)
+    digests = _digests(spec, model, splits)
     results: list[TargetResult] = []
     with ExitStack() as stack:
         for name in chosen:
@@ -66,46 +71,103 @@ def compile(  # noqa: A001  the public name of what the tool does
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budgetc-")))
         model_file = scratch / "model.onnx"
         write_models(model, model_file)
+        pool = (
+            None if spec.passes != "auto" else stack.enter_context(open_pool(spec.search.executor))
+        )
         for name in chosen:
-            section = spec.targets[name]
-            target = find_target(section.kind)
-            capability = target.capability(section.cpu, section.threads)
-            budgets = spec.budgets_for(name)
-            observer(Event("target", name, text=f"{section.kind}, {capability.cpu}"))
-            job = Job(
-                model=model,
-                model_file=model_file,
-                calibration=calibration.path if calibration else None,
-                kind=section.kind,
-                capability=capability,
-                name=spec.output.name,
-                library=spec.output.kind,
-                trials=spec.search.trials,
-                tuning=spec.search.tuning,
-                seconds=max(60.0, spec.search.time),
-            )
-            reference = _reference(
-                job, evaluation, calibration, metric, budgets, scratch, observer, name
-            )
-            seeker = Seeker(job, reference, budgets, target.runner(capability), scratch, observer)
-            found = seeker.seek(name, spec.passes, time.monotonic() + spec.search.time)
-            folder = None
-            if found.built and found.chosen:
+            place = scratch / name
+            place.mkdir()
+            inquiry = _inquiry(spec, name, model, model_file, splits, metric, place, observer)
+            if pool is None:
+                assert not isinstance(spec.passes, str)
+                found, built = try_recipe(inquiry, spec.passes, place, observer)
+            else:
+                found, built = search_target(inquiry, pool, place, observer)
+            if built and found.chosen:
                 folder = destination / name
-                write_artefact(found.built, found.chosen, capability, digests, folder)
-            results.append(
-                TargetResult(
-                    target=name,
-                    capability=capability,
-                    trials=found.trials,
-                    chosen=found.chosen,
-                    folder=folder,
-                    certificate=found.certificate,
-                    exit_code=found.exit_code,
-                    baseline=_baseline_json(reference),
-                )
-            )
-    return Result(spec.output.name, tuple(results))
+                write_artefact(built, found.chosen, found.capability, digests, folder)
+                found = replace(found, folder=folder)
+            results.append(found)
+        if pool is not None:
+            for note in pool.notes:
+                observer(Event("note", "", text=note))
+        result = Result(spec.output.name, tuple(results))
+        _write_result(result, destination)
+    return result
+
+
+def _write_result(result: Result, folder: Path) -> None:
+    """Write what came of it beside the artefacts, for people and for programs, whether budgets are met or not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = result.to_json()
+    write_atomic(folder / RESULT, (json.dumps(written, indent=2) + "\n").encode())
+    write_report(written, folder)
+
+
+def _inquiry(
+    spec: Spec,
+    name: str,
+    model: Model,
+    model_file: Path,
+    splits: Splits,
+    metric: Metric,
+    scratch: Path,
+    observer: Observer,
+) -> Inquiry:
+    """All that is known of a target before anything is tried, with what onnxruntime makes of the model."""
+    budgets = spec.budgets_for(name)
+    job = job_for(spec, name, model, model_file, splits)
+    observer(Event("target", name, text=f"{job.kind}, {job.capability.cpu}"))
+    reference = _reference(
+        job, splits.evaluation, splits.calibration, metric, budgets, scratch, observer, name
+    )
+    effort = Effort(
+        spec.search.candidates,
+        time.monotonic() + spec.search.time,
+        spec.search.seed,
+        spec.objective,
+    )
+    return Inquiry(
+        name=name,
+        job=job,
+        reference=reference,
+        budgets=budgets,
+        runner=find_target(job.kind).runner(job.capability),
+        splits=splits,
+        subject=subject_for(spec, job, splits, metric),
+        effort=effort,
+    )
+
+
+def subject_for(spec: Spec, job: Job, splits: Splits, metric: Metric) -> Subject:
+    """What recipes of a target are simulated on."""
+    return Subject.of(
+        job.model,
+        job.model_file,
+        job.capability,
+        metric,
+        calibration=splits.calibration,
+        validation=splits.validation,
+        samples=VALIDATION_SAMPLES,
+        seed=spec.search.seed,
+    )
+
+
+def job_for(spec: Spec, name: str, model: Model, model_file: Path, splits: Splits) -> Job:
+    """What all candidates of a target share."""
+    section = spec.targets[name]
+    return Job(
+        model=model,
+        model_file=model_file,
+        calibration=splits.calibration.path if splits.calibration else None,
+        kind=section.kind,
+        capability=find_target(section.kind).capability(section.cpu, section.threads),
+        name=spec.output.name,
+        library=spec.output.kind,
+        trials=spec.search.trials,
+        tuning=spec.search.tuning,
+        seconds=max(60.0, spec.search.time),
+    )
 
 
 def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
@@ -143,7 +205,12 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
     return model, load_splits(spec, model, metric), metric
 
 
-def _named_targets(spec: Spec, names: Sequence[str] | None) -> list[str]:
+def named_targets(spec: Spec, names: Sequence[str] | None) -> list[str]:
+    """Those of the spec's targets that are asked for, all by default.
+
+    Raises:
+        SpecError: the spec has no target of that name.
+    """
     if names is None:
         return list(spec.targets)
     for name in names:
@@ -196,25 +263,22 @@ def _int8_peer(budgets: Budgets) -> bool:
     return isinstance(limit, Relative) and limit.peer == "onnxruntime-int8"
 
 
-def _baseline_json(reference: Reference) -> dict[str, Any]:
-    scores = reference.scores
-    return {
-        "model_bytes": dict(reference.model_bytes),
-        "samples": reference.samples,
-        "metric": reference.metric.name if scores is not None else None,
-        "quality": reference.metric.value(scores) if scores is not None else None,
-    }
-
-
-def _digests(
-    spec: Spec, model: Model, calibration: Data | None, evaluation: Data | None
-) -> Mapping[str, str]:
+def _digests(spec: Spec, model: Model, splits: Splits) -> Mapping[str, str]:
     digests = {"model": model.digest}
     names = entry_names(model.entries)[1:]
     digests |= {f"model {n}": m.digest for n, m in zip(names, model.further, strict=True)}
-    if calibration:
-        digests["calibration"] = calibration.digest
-    if evaluation:
-        digests["evaluation"] = evaluation.digest
+    parts = {
+        "calibration": splits.calibration,
+        "validation": splits.validation,
+        "evaluation": splits.evaluation,
+    }
+    seen = set()
+    for name, data in parts.items():
+        if data is not None and (name != "validation" or data.digest not in seen):
+            digests[name] = data.digest
+            seen.add(data.digest)
+    slices = spec.quality.slices
+    if isinstance(slices, Path):
+        digests["slices"] = hashlib.sha256(slices.read_bytes()).hexdigest()
     digests["passes"] = str(spec.passes)
     return digests

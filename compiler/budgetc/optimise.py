@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-from budgetc_passes.contract import Evidence, Note, Pass, PassError, PassResult
+from budgetc_passes.contract import Evidence, Pass, PassError, PassResult
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, SpecError
 from budgetc_specs.recipe import Step, parse_recipe
@@ -67,7 +67,7 @@ def optimise(
             models[index], result = run_pass(current, step, each, evidence, source)
             results.append(result)
         first = results[0]
-        ledger.append(_entry(str(step), first.modified, models[0], first.notes))
+        ledger.append(ledger_entry(str(step), models[0], first))
     for (_, file), current in zip(files, models, strict=True):
         Path(file).write_bytes(current.data)
     return {"ledger": ledger}
@@ -98,11 +98,12 @@ def _reread(model: ir.Model, source: str, step: str) -> Model:
         raise ModelError(f"BUG: pass {step} made an invalid model: {error.message}") from error
 
 
-def _entry(step: str, modified: bool, model: Model, notes: Sequence[Note]) -> dict[str, Any]:
+def ledger_entry(step: str, model: Model, result: PassResult) -> dict[str, Any]:
+    """What a step did, as the ledger has it; `model` is what it left."""
     return {
         "pass": step,
-        "modified": modified,
+        "modified": result.modified,
         "weight_bytes": model.weight_bytes,
         "parameters": model.parameter_count,
-        "notes": [{"kind": n.kind, "node": n.node, "text": n.text} for n in notes],
+        "notes": [{"kind": n.kind, "node": n.node, "text": n.text} for n in result.notes],
     }

@@ -1,16 +1,17 @@
 """What a compilation comes to: every candidate, the verdicts on it, what was handed over or why nothing was."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from budgetc_specs.capability import Capability
 
-from budgetc.verdict import Measurement, Verdict
+from budgetc.figures import Figures, Goal
+from budgetc.verdict import BudgetName, Measurement, Verdict
 from budgetc.verification.report import Report
 
-Outcome = Literal["feasible", "infeasible", "refused", "out of reach", "wrong numbers"]
+Outcome = Literal["feasible", "infeasible", "refused", "out of reach", "wrong numbers", "not built"]
 
 BUDGET_MISSED = 1
 
@@ -30,6 +31,8 @@ class Trial:
         agreement: how its outputs compare with onnxruntime's.
         parts: arena, its lower bounds for the order of calls and for any order, its map, kernels, calls, seconds.
         schedules: the tuner's choices.
+        origin: why it was looked at.
+        predicted: what was expected of it; None where nothing was, as for a recipe that the spec names.
     """
 
     recipe: str
@@ -42,6 +45,8 @@ class Trial:
     agreement: Report | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
     schedules: tuple[Mapping[str, Any], ...] = ()
+    origin: str = ""
+    predicted: Figures | None = None
 
     @property
     def excess(self) -> float:
@@ -53,6 +58,140 @@ class Trial:
         """Quality for comparing candidates, more being better; minus infinity where unknown."""
         quality = self.measurement.quality if self.measurement else None
         return -quality.drop if quality else float("-inf")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The candidate that comes nearest to one budget and keeps all others.
+
+    Attributes:
+        budget: which.
+        limit: what it allows, in its unit.
+        reached: the least that was measured of a candidate that keeps the others.
+        unit: as in `Verdict`.
+        recipe: what makes it.
+        trial: its place among the trials.
+        allow: a value to write into the spec with which this point keeps the budget.
+    """
+
+    budget: BudgetName
+    limit: float
+    reached: float
+    unit: str
+    recipe: str
+    trial: int
+    allow: str
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return f"with {self.budget}: {self.allow} this one keeps all budgets: {self.recipe}"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What no candidate can go below.
+
+    Attributes:
+        budget: of which the bound is.
+        bound: in the unit.
+        limit: what the budget allows.
+        unit: as in `Verdict`.
+        why: where the bound comes from.
+    """
+
+    budget: BudgetName
+    bound: float
+    limit: float
+    unit: str
+    why: str
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the budget is out of reach."""
+        return self.bound > self.limit
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Why nothing keeps all budgets, as far as the search went.
+
+    Attributes:
+        binding: the smallest set of budgets that no candidate keeps together.
+        points: the nearest candidate for each budget that alone could give way.
+        bounds: what is proven out of reach.
+        tried: candidates that were looked at.
+        built: of these, built and measured.
+        stopped: why the search ended early, or nothing.
+    """
+
+    binding: tuple[BudgetName, ...]
+    points: tuple[Point, ...]
+    bounds: tuple[Bound, ...]
+    tried: int
+    built: int
+    stopped: str = ""
+
+    @property
+    def text(self) -> str:
+        """The certificate in words."""
+        lines = [self.stopped] if self.stopped else []
+        lines += [f"{bound.budget} is out of reach: {bound.why}" for bound in self.bounds]
+        if self.binding:
+            together = " and ".join(self.binding)
+            binds = "bind together: each can be kept" if len(self.binding) > 1 else "binds"
+            lines.append(
+                f"{together} {binds}{', but no candidate keeps all of them' if len(self.binding) > 1 else ''}"
+            )
+        lines += [point.text for point in self.points]
+        lines.append(f"looked at {self.tried} candidates, built and measured {self.built}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Payment:
+    """What one pass of the chosen recipe is good for: the figures with it, and without.
+
+    Attributes:
+        step: the pass as the recipe has it.
+        kept: whether it stayed.
+        text: the reason in words.
+        with_: figures of the recipe.
+        without: figures of the recipe without it; None where it cannot go.
+    """
+
+    step: str
+    kept: bool
+    text: str
+    with_: Figures
+    without: Figures | None
+
+
+@dataclass(frozen=True)
+class SearchInfo:
+    """How a search went.
+
+    Attributes:
+        seed: of all that was drawn.
+        objective: what was optimised.
+        candidates: how many it was allowed to look at.
+        simulated: how many were looked at.
+        built: how many were built and measured.
+        seconds: how long it took.
+        validation: which data it judged quality on.
+        stopped: why it ended early, or nothing.
+        notes: what else its user should know.
+    """
+
+    seed: int
+    objective: tuple[Goal, ...]
+    candidates: int
+    simulated: int
+    built: int
+    seconds: float
+    validation: str
+    stopped: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +218,11 @@ class TargetResult:
     certificate: str = ""
     exit_code: int = 0
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    proof: Proof | None = None
+    search: SearchInfo | None = None
+    pays: tuple[Payment, ...] = ()
+    sensitivity: tuple[Mapping[str, Any], ...] = ()
+    layers: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def nearest(self) -> Trial | None:
@@ -118,7 +262,55 @@ def _target_json(result: TargetResult) -> dict[str, Any]:
         "chosen": trial_json(result.chosen) if result.chosen else None,
         "certificate": result.certificate,
         "baseline": dict(result.baseline),
+        "proof": _proof_json(result.proof) if result.proof else None,
+        "search": _search_json(result.search) if result.search else None,
+        "pays": [_payment_json(each) for each in result.pays],
+        "sensitivity": [dict(each) for each in result.sensitivity],
+        "layers": [dict(each) for each in result.layers],
         "trials": [trial_json(t) for t in result.trials],
+    }
+
+
+def _proof_json(proof: Proof) -> dict[str, Any]:
+    return {
+        **asdict(proof),
+        "points": [{**asdict(point), "text": point.text} for point in proof.points],
+        "text": proof.text,
+    }
+
+
+def _search_json(search: SearchInfo) -> dict[str, Any]:
+    return {**asdict(search), "objective": ", then ".join(search.objective)}
+
+
+def _payment_json(payment: Payment) -> dict[str, Any]:
+    def figures(found: Figures | None) -> dict[str, float | None]:
+        if found is None:
+            return {}
+        names = {"quality_drop": found.drop, "size": found.size, "memory": found.memory}
+        return {**names, "latency": found.latency, "error": found.error}
+
+    return {
+        "pass": payment.step,
+        "kept": payment.kept,
+        "text": payment.text,
+        "with": figures(payment.with_),
+        "without": figures(payment.without),
+    }
+
+
+def _figures_json(figures: Figures) -> dict[str, Any]:
+    interval = None
+    if figures.fastest is not None and figures.slowest is not None:
+        interval = [figures.fastest, figures.slowest]
+    return {
+        "size": figures.size,
+        "memory": figures.memory,
+        "latency": figures.latency,
+        "latency_interval": interval,
+        "quality_drop": figures.drop,
+        "error": figures.error,
+        "compact": figures.compact,
     }
 
 
@@ -128,6 +320,9 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "recipe": trial.recipe,
         "outcome": trial.outcome,
         "reason": trial.reason,
+        "origin": trial.origin,
+        "stage": "built" if trial.measurement else "simulated",
+        "predicted": _figures_json(trial.predicted) if trial.predicted else None,
         "weight_bytes": trial.weight_bytes,
         "verdicts": [v.to_json() for v in trial.verdicts],
         "measurement": measurement_json(trial.measurement) if trial.measurement else None,

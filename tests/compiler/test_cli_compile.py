@@ -73,9 +73,12 @@ def test_progress_and_report_are_on_stderr_beside_json(compiled):
     assert f"written to {compiled[0] / 'host'}" in lines
 
 
+REPORTS = {"report.html", "result.json"}
+
+
 def test_only_the_artefact_is_there(compiled):
     names = {p.name for p in compiled[0].iterdir()}
-    assert names == {"host"}
+    assert names == {"host", *REPORTS}
     files = {p.name for p in (compiled[0] / "host").iterdir()}
     assert files == {"libtiny.so", "tiny.h", "optimised.onnx", "manifest.json"}
 
@@ -84,10 +87,10 @@ def test_a_missed_budget_and_quiet(budgetc_cli, tiny):
     done = budgetc_cli("compile", tiny, "-q", "--set", "budgets.size=1 KiB", cwd=tiny.parent)
     assert (done.returncode, done.stdout) == (1, "")
     lines = done.stderr.splitlines()
-    assert lines[0] == "host: nothing was written: no candidate keeps every budget"
+    assert lines[0] == "host: no artefact was written: no candidate keeps every budget"
     assert re.match(r"  size binds: size: .* of 1 KiB", lines[1])
-    assert lines[2:] == ["  the nearest point is 'clean'"]
-    assert not (tiny.parent / "build").exists()
+    assert lines[2:] == []
+    assert {p.name for p in (tiny.parent / "build" / "tiny").iterdir()} == REPORTS
 
 
 def test_a_budget_out_of_reach_and_verbose(budgetc_cli, tiny):
@@ -97,7 +100,7 @@ def test_a_budget_out_of_reach_and_verbose(budgetc_cli, tiny):
     assert "nearest point: clean" in done.stdout
     assert re.search(r"^size +100 B +[\d.]+ KiB +- +FAIL *$", done.stdout, re.MULTILINE)
     assert "  clean: left as it was, weights 128 B" in done.stdout
-    assert not (tiny.parent / "build").exists()
+    assert {p.name for p in (tiny.parent / "build" / "tiny").iterdir()} == REPORTS
 
 
 def test_wrong_numbers(budgetc_cli, tiny, tmp_path):
@@ -115,7 +118,7 @@ def test_wrong_numbers(budgetc_cli, tiny, tmp_path):
     )
     assert done.returncode == 6, done.stderr
     assert "the binary's numbers are wrong, which is a fault of budgetc" in done.stdout
-    assert not (tmp_path / "out").exists()
+    assert {p.name for p in (tmp_path / "out").iterdir()} == REPORTS
 
 
 @pytest.mark.parametrize(

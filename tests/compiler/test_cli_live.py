@@ -10,7 +10,7 @@ from budgetc.progress import Event, ignore
 from rich.console import Console
 
 STAGE = Event("stage", "pi", "clean | fuse", "lowering", 2, 10)
-OUTCOME = Event("candidate", "pi", "clean | fuse", "infeasible: size: too big", 2, 10)
+OUTCOME = Event("built", "pi", "clean | fuse", "infeasible: size: too big", 2, 10)
 NOTE = Event("note", "pi", text="no int8 baseline: an [odd] model")
 
 

@@ -146,7 +146,7 @@ def test_a_miss_shows_the_nearest_point(target):
         exit_code=1,
     )
     lines = report(missed)
-    assert "nothing was written: no candidate keeps every budget" in lines
+    assert "no artefact was written: no candidate keeps every budget" in lines
     assert "size binds: 49.4 KiB of 48 KiB" in lines
     assert "nearest point: clean | quantize{per=channel}" in lines
     assert "size 48 KiB 49.4 KiB - FAIL" in lines
@@ -164,7 +164,7 @@ def test_quiet_tells_misses_only(target):
     failed = replace(target, trials=(wrong,), chosen=None, folder=None, exit_code=6)
     assert misses(target) == ""
     assert misses(target, failed).splitlines() == [
-        "pi: nothing was written: the binary's numbers are wrong, which is a fault of budgetc",
+        "pi: no artefact was written: the binary's numbers are wrong, which is a fault of budgetc",
         "  clean: its outputs are not onnxruntime's: y: 7 steps",
     ]
 

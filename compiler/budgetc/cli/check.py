@@ -75,7 +75,7 @@ def _facts(
 def _recipe(spec: "Spec") -> "Recipe":
     """The spec's own passes where they need no data, else those that every candidate begins with."""
     from budgetc.registry import make_passes
-    from budgetc.search.plan import float_recipe
+    from budgetc.search.recipes import float_recipe
 
     if spec.passes == "auto" or any(p.needs().calibration for p in make_passes(spec.passes)):
         return float_recipe()

@@ -9,7 +9,7 @@ import typer
 
 from budgetc.cli.arguments import Json, Overrides, SpecFile
 from budgetc.cli.exits import signals_later
-from budgetc.cli.terminal import Terminal, open_terminal
+from budgetc.cli.terminal import Terminal, open_terminal, say
 
 if TYPE_CHECKING:
     from budgetc.result import Result
@@ -70,6 +70,10 @@ def compile_spec(
         folders.explain(error)
         raise
     _print(terminal, result, as_json=as_json, quiet=quiet, verbose=verbose)
+    if not quiet:
+        from budgetc.report.document import PAGE
+
+        say(terminal.err, f"the report: {destination / PAGE}", "dim")
     return result.exit_code
 
 

@@ -3,17 +3,25 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from budgetc_specs.errors import printable
+from rich.console import Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from budgetc.cli.board import Board
+from budgetc.cli.shorthand import shorthand
 from budgetc.cli.terminal import Terminal, say
 from budgetc.progress import Event, Observer, ignore
 
 _FRAMES_PER_SECOND = 8
+_TRANSIENT = frozenset({"stage", "search", "candidate"})
+"""What the table and the line show for as long as it is news; all else leaves a line behind."""
+
+_OUTCOMES = frozenset({"candidate", "built"})
 _OPENING = "reading the model and the data"
 
 
@@ -29,16 +37,25 @@ def observed(terminal: Terminal, search_seconds: float, *, quiet: bool) -> Itera
     if quiet:
         yield ignore
     elif terminal.live:
-        line = _Line(search_seconds)
+        line, board = _Line(search_seconds), Board()
+
+        def take(event: Event) -> None:
+            line.take(event)
+            board.take(event)
+
+        def render() -> Group:
+            table = board.render()
+            return Group(line.render()) if table is None else Group("", table, "", line.render())
+
         with Live(
             console=terminal.err,
-            get_renderable=line.render,
+            get_renderable=render,
             refresh_per_second=_FRAMES_PER_SECOND,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         ):
-            yield _tee(line.take, terminal)
+            yield _tee(take, terminal)
     else:
         yield _plain(terminal)
 
@@ -56,8 +73,10 @@ class _Line:
 
     def take(self, event: Event) -> None:
         """Show this from now on."""
-        if event.kind == "note":
+        if event.kind in {"note", "search"}:
             return
+        if event.step == 0 and event.target == self._target:  # what is built keeps the count
+            event = replace(event, step=self._event.step, steps=self._event.steps)
         if event.target != self._target:
             self._target, self._search_begin = event.target, None
         if event.step and self._search_begin is None:
@@ -75,8 +94,8 @@ class _Line:
         table.add_row(
             self._spinner,
             Text(_position(event), "bold"),
-            Text("" if event.kind == "candidate" else printable(event.text)),
-            Text(printable(event.candidate), "dim"),
+            Text("" if event.kind in _OUTCOMES else printable(event.text)),
+            Text(shorthand(event.candidate) if event.candidate else "", "dim"),
             Text(f"{_clock(now - self._begin)}{self._left(now)}"),
         )
         return table
@@ -93,7 +112,7 @@ def _tee(take: Observer, terminal: Terminal) -> Observer:
 
     def observe(event: Event) -> None:
         take(event)
-        if event.kind != "stage":
+        if event.kind not in _TRANSIENT:
             say(terminal.err, _sentence(event), _style(event))
 
     return observe
@@ -104,15 +123,16 @@ def _plain(terminal: Terminal) -> Observer:
     say(terminal.err, f"{0.0:7.1f} s  {_OPENING}")
 
     def observe(event: Event) -> None:
-        say(terminal.err, f"{time.monotonic() - begin:7.1f} s  {_sentence(event)}")
+        if event.kind != "search":
+            say(terminal.err, f"{time.monotonic() - begin:7.1f} s  {_sentence(event)}")
 
     return observe
 
 
 def _sentence(event: Event) -> str:
     parts = [_position(event)]
-    if event.kind == "candidate":
-        parts.append(event.candidate)
+    if event.kind in _OUTCOMES:
+        parts.append(shorthand(event.candidate))
     return ": ".join(part for part in (*parts, event.text) if part)
 
 
@@ -121,7 +141,7 @@ def _position(event: Event) -> str:
 
 
 def _style(event: Event) -> str:
-    if event.kind != "candidate":
+    if event.kind not in _OUTCOMES:
         return "dim" if event.kind == "note" else "bold"
     return "green" if event.text.startswith("feasible") else ""
 

@@ -14,6 +14,7 @@ from budgetc.cli.doctor import doctor
 from budgetc.cli.exits import catch_signals, guarded
 from budgetc.cli.metrics import metrics
 from budgetc.cli.passes import passes
+from budgetc.cli.plan import plan_spec
 from budgetc.cli.redraw import report
 from budgetc.cli.schema import schema
 from budgetc.cli.targets import targets
@@ -54,6 +55,7 @@ def _budgetc(
 
 _VERBS: dict[str, Callable[..., int]] = {
     "check": check,
+    "plan": plan_spec,
     "compile": compile_spec,
     "bench": bench,
     "report": report,

@@ -9,12 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from budgetc.cli.memory_map import print_memory_map
+from budgetc.cli.shorthand import shorthand
 from budgetc.cli.terminal import say
 from budgetc.result import Result, TargetResult, Trial
-from budgetc.verdict import Measurement, Verdict
+from budgetc.verdict import Verdict
 
 _STYLES = {"PASS": "green", "WARN": "yellow", "UNDECIDED": "yellow", "FAIL": "bold red"}
 _NONE = "-"
+_UNBUILT = 5
+"""Candidates that were not built, in the table."""
 
 
 def print_report(console: Console, result: Result, *, verbose: bool) -> None:
@@ -50,6 +53,7 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
         console.print(_comparison(result, shown))
     console.line()
     console.print(_candidates(result))
+    _print_search(console, result)
     if verbose:
         _print_ledger(console, result)
         if shown is not None:
@@ -57,6 +61,24 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
             print_memory_map(console, shown.parts)
     if result.folder is not None:
         say(console, f"\nwritten to {result.folder}", "bold green")
+
+
+def _print_search(console: Console, result: TargetResult) -> None:
+    """How far the search went, and what each pass of the chosen recipe is good for."""
+    search = result.search
+    if search is None:
+        return
+    hidden = len(result.trials) - len(_worth_a_row(result))
+    more = f"; {hidden} more in the report" if hidden else ""
+    say(
+        console,
+        f"looked at {search.simulated} candidates, built {search.built}, in "
+        f"{format_seconds(search.seconds)}{more}; ~ is what is expected of those that were not built",
+        "dim",
+    )
+    say(console, search.validation, "dim")
+    for payment in result.pays:
+        say(console, f"  {payment.step}: {payment.text}", "" if payment.kept else "yellow")
 
 
 def _print_doubts(console: Console, trial: Trial) -> None:
@@ -77,9 +99,11 @@ def _print_doubts(console: Console, trial: Trial) -> None:
 def _why_nothing(result: TargetResult) -> str:
     proven = " (proven before anything was built)" if result.exit_code == 3 else ""
     wrong = [t for t in result.trials if t.outcome == "wrong numbers"]
-    lines = [f"nothing was written: no candidate keeps every budget{proven}"]
+    lines = [f"no artefact was written: no candidate keeps every budget{proven}"]
     if wrong:
-        lines = ["nothing was written: the binary's numbers are wrong, which is a fault of budgetc"]
+        lines = [
+            "no artefact was written: the binary's numbers are wrong, which is a fault of budgetc"
+        ]
         lines += [f"  {t.recipe}: {t.reason}" for t in wrong]
     lines += [f"  {line}" for line in result.certificate.splitlines()]
     if not result.certificate and not wrong:
@@ -147,12 +171,12 @@ def _peer(name: str) -> str:
 
 def _candidates(result: TargetResult) -> Table:
     table = _table("#", "candidate", "outcome", ">size", ">latency", ">quality drop", "why")
-    for number, trial in enumerate(result.trials, 1):
-        size, latency, quality = _figures(trial.measurement)
+    for number, trial in _worth_a_row(result):
+        size, latency, quality = _figures(trial)
         style = "green" if trial is result.chosen else ""
         table.add_row(
             str(number),
-            Text(printable(trial.recipe), style),
+            Text(shorthand(trial.recipe), style),
             Text(trial.outcome, style),
             size,
             latency,
@@ -169,7 +193,22 @@ def _why(trial: Trial) -> str:
     return f"misses {', '.join(missed)}" if missed else ""
 
 
-def _figures(measurement: Measurement | None) -> tuple[str, str, str]:
+def _worth_a_row(result: TargetResult) -> list[tuple[int, Trial]]:
+    """Candidates that were built, and of the others those that a person would ask for first."""
+    numbered = list(enumerate(result.trials, 1))
+    told = [(n, t) for n, t in numbered if t.measurement or t.outcome != "not built"]
+    rest = [(n, t) for n, t in numbered if not t.measurement and t.outcome == "not built"]
+    return sorted(told + rest[:_UNBUILT])
+
+
+def _figures(trial: Trial) -> tuple[str, str, str]:
+    measurement, expected = trial.measurement, trial.predicted
+    if measurement is None and expected is not None:
+        return (
+            f"~{format_bytes(expected.size)}",
+            f"~{format_seconds(expected.latency)}" if expected.latency is not None else _NONE,
+            f"~{format_points(expected.drop)}" if expected.drop is not None else _NONE,
+        )
     if measurement is None:
         return _NONE, _NONE, _NONE
     latency, quality = measurement.latency, measurement.quality
@@ -194,7 +233,7 @@ def _print_ledger(console: Console, result: TargetResult) -> None:
         if trial.agreement:
             say(console, f"  against onnxruntime: {trial.agreement}")
         for key, value in trial.parts.items():
-            if key != "arena_map":
+            if key not in {"arena_map", "layers"}:
                 say(console, f"  {key}: {value}", "dim")
         for schedule in trial.schedules:
             words = ", ".join(f"{key} {value}" for key, value in schedule.items())

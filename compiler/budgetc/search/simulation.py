@@ -121,6 +121,8 @@ class Simulated:
         drop: by how much the metric is worse; None without a metric.
         low: lower end of its interval.
         high: upper end of its interval.
+        value: the metric.
+        value_high: upper end of its interval.
         weight_bytes: of the optimised model as it is stored.
         samples: how many samples were judged.
     """
@@ -131,6 +133,8 @@ class Simulated:
     drop: float | None = None
     low: float | None = None
     high: float | None = None
+    value: float | None = None
+    value_high: float | None = None
     weight_bytes: int = 0
     samples: int = 0
 

@@ -152,6 +152,12 @@ class Space:
                 chosen[choice.name] = min(numbers, key=lambda own: abs(own - level))
         return self.settings({family: chosen}, {family: options})
 
+    def furthest(self) -> Settings:
+        """Every part of every family at its last level, by default options."""
+        return self.settings(
+            {f.name: {c.name: c.levels[-1] for c in f.choices} for f in self.families}
+        )
+
     def full(self, settings: Settings, family: Family) -> dict[str, Value]:
         """The level of every part of a family."""
         own = dict(dict(settings.levels).get(family.name, ()))

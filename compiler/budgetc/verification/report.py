@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from budgetc.verification.agreement import Agreement
 from budgetc.verification.cases import NoCase
@@ -19,6 +21,9 @@ class CaseReport:
         agreement: how they compare.
         failing: the inputs of the first inference that is wrong, by name; None where none is.
     """
+
+    # For whoever reads and writes results by their types; arrays are left out of what is written.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     name: str
     inferences: int

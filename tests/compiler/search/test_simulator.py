@@ -7,8 +7,9 @@ import pytest
 from budgetc.baseline import make_session
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
-from budgetc.search import simulator
-from budgetc.search.simulator import noise_to_signal, simulate_recipes
+from budgetc.search import kitchen, simulator
+from budgetc.search.judge import noise_to_signal
+from budgetc.search.simulator import simulate_recipes
 from budgetc_passes.quantization import static
 from budgetc_specs.errors import SpecError
 
@@ -66,13 +67,13 @@ def test_the_figures_are_those_of_the_model_that_the_recipe_makes(
 
 def test_what_recipes_share_is_done_once(mnist: Subject, avx2, monkeypatch) -> None:
     passes, streams = [], []
-    run_pass, collect = simulator.run_pass, static.collect
+    run_pass, collect = kitchen.run_pass, static.collect
 
     def counted(model, step, *rest):
         passes.append(str(step))
         return run_pass(model, step, *rest)
 
-    monkeypatch.setattr(simulator, "run_pass", counted)
+    monkeypatch.setattr(kitchen, "run_pass", counted)
     monkeypatch.setattr(static, "collect", lambda *a: streams.append(1) or collect(*a))
     simulated(
         mnist, avx2, [INT8, f"{INT8}{{skip=/0/Conv}}", f"{INT8}{{skip=/19/Gemm}}"], monkeypatch

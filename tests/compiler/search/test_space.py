@@ -9,7 +9,7 @@ import pytest
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
 from budgetc.search.settings import Settings
-from budgetc.search.simulator import Kitchen
+from budgetc.search.kitchen import Kitchen
 from budgetc.search.space import Space, find_space
 from budgetc_specs.errors import SpecError
 from budgetc_specs.recipe import parse_recipe
@@ -156,8 +156,8 @@ def test_settings_of_another_space(mnist: Subject, levels, options, message: str
 def test_every_level_of_every_real_model_can_be_set(name: str, subject: Load, avx2) -> None:
     """Each alone and with each option: the model passes the checker, and its interface stays."""
     found = subject(name)
-    kitchen = Kitchen(found.model, avx2, str(found.calibration), "test")
-    float_bytes = kitchen.model(found.space.recipe(Settings())).weight_bytes
+    kitchen = Kitchen([found.model], avx2, str(found.calibration), "test")
+    float_bytes = kitchen.cook(found.space.recipe(Settings()))[0][0].weight_bytes
     for family, choice in found.space.choices():
         points = [
             {},
@@ -167,7 +167,7 @@ def test_every_level_of_every_real_model_can_be_set(name: str, subject: Load, av
             for options in points:
                 levels = {family.name: {choice.name: level}}
                 chosen = found.space.settings(levels, {family.name: options})
-                made = kitchen.model(found.space.recipe(chosen))
+                made = kitchen.cook(found.space.recipe(chosen))[0][0]
                 assert (made.inputs, made.outputs) == (found.model.inputs, found.model.outputs)
                 assert made.weight_bytes < float_bytes or choice.parameters == 0
 

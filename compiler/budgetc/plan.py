@@ -1,0 +1,86 @@
+"""`budgetc plan` as a function: what a spec's budgets imply for each of its targets, without a build."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from budgetc_specs.budgets import Relative
+from budgetc_specs.spec import Spec
+
+from budgetc.assess import synthetic
+from budgetc.baseline import make_session, timer
+from budgetc.build import Job, run_passes, write_models
+from budgetc.cache import cache_folder
+from budgetc.compile import job_for, load_inputs, named_targets, subject_for
+from budgetc.figures import Limits
+from budgetc.progress import Event, Observer, ignore
+from budgetc.registry import find_target
+from budgetc.search.plan import Plan, make_plan
+from budgetc.search.pool import open_pool
+from budgetc.search.recipes import int8_recipe
+from budgetc.search.simulations import Simulations
+from budgetc.search.space import find_space
+from budgetc.verdict import check_quality_budget
+
+_PEER_SECONDS = 0.3
+
+
+def plan(
+    spec: Spec, *, targets: Sequence[str] | None = None, observer: Observer = ignore
+) -> tuple[Plan, ...]:
+    """What the budgets imply, what is out of reach, what can be chosen, and what to expect of it.
+
+    Args:
+        spec: what to plan.
+        targets: names of the spec's targets; None takes all.
+        observer: told what happens while it happens.
+
+    Raises:
+        BudgetcError: the spec, the model, the data or this machine does not allow it.
+    """
+    chosen = named_targets(spec, targets)
+    model, splits, metric = load_inputs(spec)
+    plans = []
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budgetc-")))
+        model_file = scratch / "model.onnx"
+        write_models(model, model_file)
+        pool = stack.enter_context(open_pool(spec.search.executor))
+        for name in chosen:
+            section, budgets = spec.targets[name], spec.budgets_for(name)
+            if budgets.quality:
+                check_quality_budget(budgets.quality, metric)
+            capability = find_target(section.kind).capability(section.cpu, section.threads)
+            observer(Event("target", name, text=f"{section.kind}, {capability.cpu}"))
+            job = job_for(spec, name, model, model_file, splits)
+            observer(Event("stage", name, text="asking passes what they can do"))
+            space = find_space(
+                model_file, model.path, capability, calibrated=job.calibration is not None
+            )
+            subject = subject_for(spec, job, splits, metric)
+            limits = Limits(budgets, _peer(job, budgets.latency and budgets.latency.max, scratch))
+            observer(Event("stage", name, text="predicting candidates"))
+            simulations = Simulations(job, subject, pool, cache_folder() / "simulations")
+            plans.append(make_plan(name, job, space, limits, simulations, splits.sentence))
+    return tuple(plans)
+
+
+def _peer(job: Job, limit: object, scratch: Path) -> dict[str, float]:
+    """Seconds of one inference of the peer that a latency budget names, on made-up inputs."""
+    if not isinstance(limit, Relative):
+        return {}
+    data = job.model.data
+    if limit.peer == "onnxruntime-int8":
+        folder = scratch / "peer"
+        folder.mkdir(exist_ok=True)
+        data = run_passes(job, int8_recipe(), folder, lambda _: None).model.data
+    inputs = synthetic(job.model.inputs, steps=1)
+    feed = {p.name: inputs[p.name].reshape(p.shape) for p in job.model.inputs}
+    infer = timer(make_session(data, threads=job.capability.threads), feed)
+    taken: list[int] = []
+    end = time.monotonic() + _PEER_SECONDS
+    while not taken or time.monotonic() < end:
+        taken += [int(each) for each in infer(10)]
+    return {limit.peer: sorted(taken)[len(taken) // 2] * 1e-9}

@@ -1,0 +1,200 @@
+"""Candidates and what is expected of them: the first points, then the sampler's, all by simulation."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from budgetc_specs.recipe import Recipe
+from budgetc_specs.units import format_bytes, format_points, format_seconds
+
+from budgetc.figures import Figures, Goal, Limits, rank
+from budgetc.progress import Event, Observer
+from budgetc.result import Trial
+from budgetc.search.knobs import Knobs
+from budgetc.search.settings import Settings
+from budgetc.search.simulations import Simulated, Simulations
+from budgetc.search.space import Space
+from budgetc.search.study import Proposal, Study, first_points
+from budgetc.verdict import BudgetName
+
+BATCH = 4
+"""Proposals that the sampler makes at once: the same for every number of workers, so that proposals are the same."""
+
+FIRST_SHARE = 0.6
+"""Part of the candidates that are points a person would try."""
+
+HELD_BACK = 0.25
+"""Part that waits until it is known whether anything keeps the budgets."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How far the search may go.
+
+    Attributes:
+        candidates: how many it may look at.
+        deadline: when it has to come to an end, as `time.monotonic` counts.
+        seed: of the sampler.
+        objective: what is optimised among the points that keep all budgets.
+    """
+
+    candidates: int
+    deadline: float
+    seed: int
+    objective: tuple[Goal, ...]
+
+
+@dataclass
+class Candidate:
+    """A point of the space, and what is known of it.
+
+    Attributes:
+        proposal: the point, and why it was looked at.
+        recipe: what makes it.
+        simulated: what is known of it unbuilt.
+        figures: what is expected of the library; None where it was refused.
+        trial: what was measured; None where it was not built.
+    """
+
+    proposal: Proposal
+    recipe: Recipe
+    simulated: Simulated
+    figures: Figures | None
+    trial: Trial | None = None
+
+
+class Explorer:
+    """Looks at candidates of one target.
+
+    Args:
+        space: what can be chosen.
+        knobs: the same as knobs.
+        limits: the budgets.
+        simulations: tells what candidates would be.
+        effort: how far to go.
+        target: its name.
+        observer: told of every candidate.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        knobs: Knobs,
+        limits: Limits,
+        simulations: Simulations,
+        effort: Effort,
+        target: str,
+        observer: Observer,
+    ) -> None:
+        self._space, self._knobs, self._limits = space, knobs, limits
+        self._simulations, self._effort = simulations, effort
+        self._target, self._observer = target, observer
+        self._study = self._new_study()
+        self._by_recipe: dict[str, Candidate] = {}
+        self.late = False
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All that were looked at, in order."""
+        return tuple(self._by_recipe.values())
+
+    def explore(self, earlier: Sequence[Proposal], most: int) -> None:
+        """Look at what earlier searches ended with, at the first points, then at what the sampler proposes.
+
+        What is held back is spent on the same where something is expected to keep the budgets.
+        """
+        first = first_points(self._space, self._knobs, max(1, round(FIRST_SHARE * most)))
+        self.look([*earlier, *first])
+        self._sample(self._study, round(most * (1 - HELD_BACK)) - len(self._by_recipe))
+        if any(self.keeps(c) for c in self.candidates):
+            self._sample(self._study, most - len(self._by_recipe))
+
+    def approach(self, budget: BudgetName, count: int) -> None:
+        """Look at so many more candidates, those that come nearest to a budget within all others."""
+        study = self._new_study(budget)
+        for candidate in self.candidates:
+            study.tell(candidate.proposal, candidate.figures)
+        self._sample(study, count)
+
+    def look(self, proposals: Sequence[Proposal]) -> list[Candidate]:
+        """Simulate what was not looked at yet; returns the candidate of each proposal that there was time for."""
+        recipes = {str(self._space.recipe(p.settings)): p for p in proposals}
+        fresh = {r: p for r, p in recipes.items() if r not in self._by_recipe}
+        if time.monotonic() > self._effort.deadline and self._by_recipe:
+            self.late, fresh = True, {}
+        named = [self._space.recipe(p.settings) for p in fresh.values()]
+        count, ended = len(self._by_recipe), 0
+
+        def done(position: int, simulated: Simulated) -> None:
+            nonlocal ended
+            ended += 1
+            self._tell(simulated, named[position], count + ended)
+
+        found = self._simulations.simulate(named, done)
+        for (text, proposal), simulated in zip(fresh.items(), found, strict=True):
+            figures = simulated.figures(self._limits)
+            self._by_recipe[text] = Candidate(proposal, simulated.recipe, simulated, figures)
+            self._study.tell(proposal, figures)
+        return [self._by_recipe[text] for text in recipes if text in self._by_recipe]
+
+    def look_at(self, recipe: Recipe, origin: str) -> Candidate | None:
+        """The candidate of a recipe, which may be outside of the space; None where there is no time for it."""
+        text = str(recipe)
+        if text not in self._by_recipe and time.monotonic() <= self._effort.deadline:
+            self._observer(Event("stage", self._target, text, origin))
+            (simulated,) = self._simulations.simulate([recipe])
+            figures = simulated.figures(self._limits)
+            proposal = Proposal(Settings(), origin, in_space=False)
+            self._by_recipe[text] = Candidate(proposal, recipe, simulated, figures)
+        return self._by_recipe.get(text)
+
+    def keeps(self, candidate: Candidate, bias: float = 1.0) -> bool:
+        """Whether a candidate is expected to keep all budgets, or may do so within what is uncertain."""
+        if candidate.figures is None:
+            return False
+        excess = self._limits.excess(candidate.figures.scaled(bias), hopeful=True)
+        return all(part <= 0 for part in excess.values())
+
+    def _sample(self, study: Study, count: int) -> None:
+        while count > 0 and not self.late:
+            proposals = study.ask(min(BATCH, count))
+            if not proposals:
+                break
+            for candidate in self.look(proposals):
+                if study is not self._study:
+                    study.tell(candidate.proposal, candidate.figures)
+            count -= len(proposals)
+
+    def _new_study(self, toward: BudgetName | None = None) -> Study:
+        effort = self._effort
+        return Study(self._knobs, self._limits, effort.objective, effort.seed, toward)
+
+    def _tell(self, simulated: Simulated, recipe: Recipe, step: int) -> None:
+        figures = simulated.figures(self._limits)
+        text = f"refused: {simulated.refusal}" if figures is None else expectation(figures)
+        most = max(self._effort.candidates, step)
+        self._observer(
+            Event("candidate", self._target, str(recipe), text, step, most, figures=figures)
+        )
+
+
+def expectation(figures: Figures) -> str:
+    """What is expected of a candidate, in a few words."""
+    parts = [format_bytes(figures.size)]
+    if figures.latency is not None:
+        parts.append(format_seconds(figures.latency))
+    if figures.drop is not None:
+        parts.append(f"drop {format_points(figures.drop)}")
+    return f"expected: {', '.join(parts)}"
+
+
+def best_first(
+    candidates: Sequence[Candidate], objective: tuple[Goal, ...], bias: float
+) -> list[Candidate]:
+    """Candidates in the order of the objective, by what is expected of them."""
+
+    def key(candidate: Candidate) -> tuple[float, ...]:
+        assert candidate.figures is not None
+        return rank(candidate.figures.scaled(bias), objective)
+
+    return sorted(candidates, key=key)

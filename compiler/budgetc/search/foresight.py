@@ -1,0 +1,100 @@
+"""What recipes would come to, unbuilt: quality in onnxruntime, and the library predicted; a function for a child."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import BudgetcError, EnvironmentError_, SpecError
+from budgetc_specs.recipe import parse_recipe
+
+from budgetc.child import report_progress
+from budgetc.emit.link import Kind
+from budgetc.model import Model, parse_model
+from budgetc.predict.prediction import Prediction
+from budgetc.predict.predictor import predict
+from budgetc.search.judge import Judge
+from budgetc.search.kitchen import Kitchen
+
+
+def foresee(
+    *,
+    model: str,
+    source: str,
+    recipes: Sequence[str],
+    capability: dict[str, Any],
+    kind: str,
+    library: Kind,
+    name: str,
+    metric: str | None,
+    metric_folder: str | None,
+    samples: int,
+    seed: int,
+    folder: str,  # noqa: ARG001  every task gets one
+    calibration: str | None = None,
+    validation: str | None = None,
+    **further: str,
+) -> list[dict[str, Any]]:
+    """Apply recipes, predict their libraries and judge their outputs.
+
+    What is found of a recipe is reported as soon as it is known, as `{"index", "found"}`.
+
+    Args:
+        model: file with the normalised model.
+        source: where it came from, for messages.
+        recipes: as text.
+        capability: the target's sheet as JSON.
+        kind: the target's kind.
+        library: shared or static.
+        name: of the artefact.
+        metric: as in `quality.metric` of a spec; None where the samples have no labels for it.
+        metric_folder: where the metric's module is looked for as well.
+        samples: of the validation data, at most.
+        seed: which of them.
+        folder: of its own, not used.
+        calibration: .npz archive for passes, or None.
+        validation: .npz archive that quality is judged on; None for made-up inputs.
+        further: files with the model for further shapes of its inputs.
+
+    Returns:
+        For each recipe `refused`, or else `weight_bytes`, `ledger`, `error`, `samples`, where there is a metric `drop`,
+        `low`, `high` and `value`, and `predictions`: of the fastest library and, if it differs, of the compact one.
+
+    Raises:
+        SpecError: the data, the metric or a recipe is at fault.
+    """
+    sheet = Capability.model_validate(capability)
+    given = parse_model(Path(model).read_bytes(), source)
+    others = [parse_model(Path(file).read_bytes(), source) for file in further.values()]
+    judge = Judge(given, validation, metric, metric_folder, samples, seed)
+    kitchen = Kitchen([given, *others], sheet, calibration, source)
+    answers = []
+    for index, text in enumerate(recipes):
+        try:
+            made, ledger = kitchen.cook(parse_recipe(text))
+            found: dict[str, Any] = {
+                "weight_bytes": made[0].weight_bytes,
+                "ledger": ledger,
+                "predictions": [
+                    each.to_json() for each in _predictions(made, kind, sheet, library, name)
+                ],
+                **judge.figures(made[0]),
+            }
+        except (SpecError, EnvironmentError_):
+            raise
+        except BudgetcError as error:
+            found = {"refused": error.message}
+        answers.append(found)
+        report_progress({"index": index, "found": found})
+    return answers
+
+
+def _predictions(
+    models: Sequence[Model], kind: str, capability: Capability, library: Kind, name: str
+) -> list[Prediction]:
+    """The fastest library, and the compact one where it is another."""
+    data = [model.data for model in models]
+    first = predict(data, kind, capability, name=name, library=library)
+    if not first.grown:
+        return [first]
+    return [first, predict(data, kind, capability, name=name, library=library, compact=True)]

@@ -1,0 +1,137 @@
+"""The quality of optimised models beside the float model, by onnxruntime, on the same samples."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from budgetc.assess import synthetic
+from budgetc.baseline import by_sample, make_session
+from budgetc.data import load_data
+from budgetc.measure.metrics import Scores, resolve_metric
+from budgetc.measure.quality import compare
+from budgetc.model import Model
+from budgetc.search.logits import tapped
+
+Array = npt.NDArray[np.generic]
+
+
+class Judge:
+    """Compares models with the float model on the same samples.
+
+    Args:
+        model: the float model.
+        validation: .npz archive that quality is judged on; None for made-up inputs.
+        metric: as in `quality.metric` of a spec; None where the samples have no labels for it.
+        folder: where the metric's module is looked for as well.
+        samples: of the validation data, at most.
+        seed: which of them.
+
+    Raises:
+        SpecError: the data or the metric is at fault.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        validation: str | None,
+        metric: str | None,
+        folder: str | None,
+        samples: int,
+        seed: int,
+    ) -> None:
+        self._metric = resolve_metric(metric, Path(folder) if folder else None) if metric else None
+        self._feeds, self._rows, labels = _chosen(model, validation, samples, seed)
+        self._labels = labels
+        self.samples = len(self._rows)
+        self._reference, self._numbers = self._answers(model)
+        self._scores: Scores | None = None
+        if self._metric is not None:
+            self._scores = self._metric(self._reference, self._labels, self._reference)
+
+    def figures(self, model: Model) -> dict[str, Any]:
+        """What is found of a model.
+
+        `error` is the noise in its answers and `samples` how many were judged; where there is a metric, `value` is the
+        metric with the upper end of its interval, `value_high`, and `drop` what it loses, from `low` to `high`.
+        """
+        outputs, numbers = self._answers(model)
+        error = noise_to_signal(numbers, self._numbers)
+        figures = {"error": error, "samples": self.samples}
+        if self._metric is None or self._scores is None:
+            return figures
+        scores = self._metric(outputs, self._labels, self._reference)
+        found = compare(self._metric, scores, self._scores)
+        return {
+            **figures,
+            "drop": found.drop,
+            "low": found.low,
+            "high": found.high,
+            "value": found.value,
+            "value_high": found.value_high,
+        }
+
+    def _answers(self, model: Model) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Outputs by name, samples on axis 0; and the numbers behind them, inferences on axis 0."""
+        data, taps = tapped(model.data)
+        session = make_session(data, exact_integers=True)
+        columns: dict[str, list[Array]] = {name: [] for name in taps}
+        numbers: dict[str, list[Array]] = {name: [] for name in taps}
+        for feed in self._feeds:
+            found = session.run(feed)
+            for name, tap in taps.items():
+                columns[name].append(np.atleast_1d(found[name]))
+                numbers[name].append(tap.of(found))
+        joined = {name: np.concatenate(values) for name, values in columns.items()}
+        stacked = {name: np.stack(values) for name, values in numbers.items()}
+        return by_sample(joined, self.samples), stacked
+
+
+def _chosen(
+    model: Model, validation: str | None, samples: int, seed: int
+) -> tuple[list[dict[str, Array]], Array, Array | None]:
+    """Inferences to run, the numbers of their samples, and the labels of these."""
+    batch = max((port.shape[0] for port in model.inputs if port.shape), default=1)
+    wanted = max(1, samples // batch)
+    if validation is None:
+        made = synthetic(model.inputs, wanted)
+        feeds = [
+            {p.name: _step(made[p.name], p.shape, at) for p in model.inputs} for at in range(wanted)
+        ]
+        return feeds, np.arange(wanted * batch), None
+    data = load_data(validation, model)
+    random = np.random.default_rng(seed)
+    steps = np.sort(random.permutation(data.steps)[:wanted])
+    feeds = list(_picked(data.samples(), set(steps.tolist())))
+    each = data.count // data.steps
+    rows = (steps[:, None] * each + np.arange(each)).reshape(-1)
+    return feeds, rows, None if data.labels is None else data.labels[rows]
+
+
+def _step(array: Array, shape: tuple[int, ...], at: int) -> Array:
+    rows = shape[0] if shape else 1
+    return array[at * rows : (at + 1) * rows].reshape(shape)
+
+
+def _picked(stream: Iterator[dict[str, Array]], steps: set[int]) -> Iterator[dict[str, Array]]:
+    return (feed for at, feed in enumerate(stream) if at in steps)
+
+
+def noise_to_signal(outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
+    """Energy of the difference over that of the reference: the mean over inferences and outputs.
+
+    Args:
+        outputs: by name, inferences on axis 0.
+        reference: the same of the float model. What is zero throughout has the ratio 1 where
+            anything differs.
+    """
+    ratios = []
+    for name, right in reference.items():
+        wanted = right.reshape(len(right), -1).astype(np.float64)
+        off = outputs[name].reshape(len(right), -1).astype(np.float64) - wanted
+        noise, signal = (off**2).sum(axis=1), (wanted**2).sum(axis=1)
+        loud = signal > 0
+        ratios.append(np.where(loud, noise / np.where(loud, signal, 1.0), noise > 0))
+    return float(np.mean(ratios))

@@ -1,0 +1,131 @@
+"""Pays or goes: a pass of the chosen recipe without which the library is no worse is dropped."""
+
+from collections.abc import Sequence
+
+from budgetc_specs.recipe import Recipe, Step
+from budgetc_specs.units import format_bytes, format_points, format_seconds
+
+from budgetc.figures import Figures, Goal, Limits
+from budgetc.result import Payment
+from budgetc.search.explorer import Candidate, Explorer
+from budgetc.search.selection import Selection
+from budgetc.search.workshop import Workshop
+
+NOISE = 0.02
+"""Two latencies that differ by less are taken to be equal."""
+
+_HOUSEKEEPING = frozenset({"clean"})
+
+
+def settle(
+    chosen: Candidate,
+    explorer: Explorer,
+    selection: Selection,
+    workshop: Workshop,
+    limits: Limits,
+    objective: tuple[Goal, ...],
+) -> tuple[Candidate, tuple[Payment, ...]]:
+    """Drop what does not pay, and say of each pass what it is good for.
+
+    A recipe without the pass is built only where it is expected to keep all budgets; where it is not, that is what the
+    pass is good for. `clean` stays: it changes nothing but what later passes find.
+
+    Args:
+        chosen: keeps all budgets.
+        explorer: simulates the recipes without each pass.
+        selection: compares.
+        workshop: builds.
+        limits: the budgets.
+        objective: what is optimised.
+
+    Returns:
+        The candidate that is left, and what was found of each pass, in the order of the recipe.
+    """
+    payments = []
+    for step in chosen.recipe.steps:
+        if step.name in _HOUSEKEEPING or step not in chosen.recipe.steps:
+            continue
+        recipe = without(chosen.recipe, step)
+        found = explorer.look_at(recipe, f"without {step.name}")
+        payment, better = _weigh(step, chosen, found, selection, workshop, limits, objective)
+        payments.append(payment)
+        if better is not None:
+            chosen = better
+    return chosen, tuple(payments)
+
+
+def without(recipe: Recipe, step: Step) -> Recipe:
+    """The recipe without a step, and without a `clean` that then follows another."""
+    left: list[Step] = []
+    for each in recipe.steps:
+        again = each.name in _HOUSEKEEPING and left and left[-1].name == each.name
+        if each != step and not again:
+            left.append(each)
+    return Recipe(tuple(left))
+
+
+def _weigh(
+    step: Step,
+    chosen: Candidate,
+    other: Candidate | None,
+    selection: Selection,
+    workshop: Workshop,
+    limits: Limits,
+    objective: tuple[Goal, ...],
+) -> tuple[Payment, Candidate | None]:
+    """What the step is good for, and the candidate without it where that takes the chosen one's place."""
+    own = selection.known(chosen)
+    assert own is not None
+
+    def payment(text: str, figures: Figures | None, *, kept: bool = True) -> Payment:
+        return Payment(str(step), kept, text, own, figures)
+
+    if other is None:
+        return payment("there was no time to look at the recipe without it", None), None
+    if other.figures is None:
+        return payment(f"without it: {other.simulated.refusal}", None), None
+    expected = other.figures.scaled(workshop.bias)
+    if other.trial is None and any(e > 0 for e in limits.excess(expected).values()):
+        broken = [n for n, e in limits.excess(expected).items() if e > 0]
+        text = f"without it {' and '.join(broken)} would not be kept: {_text(expected)}"
+        return payment(text, expected), None
+    trial = workshop.make(other, f"whether {step.name} pays")
+    figures = selection.known(other)
+    if figures is None or trial.outcome != "feasible":
+        missed = " and ".join(v.budget for v in trial.verdicts if not v.holds)
+        why = (
+            f"{missed} {'is' if ' ' not in missed else 'are'} not kept" if missed else trial.outcome
+        )
+        return payment(f"without it {why}", figures), None
+    if no_worse(figures, own, objective):
+        text = f"dropped, it does not pay: {_text(own)} with it, {_text(figures)} without"
+        return payment(text, figures, kept=False), other
+    return payment(f"{_text(own)} with it, {_text(figures)} without", figures), None
+
+
+def no_worse(figures: Figures, than: Figures, objective: tuple[Goal, ...]) -> bool:
+    """Whether figures are as good as others, goal by goal, with latencies within the noise taken as equal."""
+    for goal in objective:
+        one, other = _goal(figures, goal), _goal(than, goal)
+        if goal == "latency" and abs(one - other) <= NOISE * max(one, other):
+            continue
+        if one != other:
+            return one < other
+    return True
+
+
+def _goal(figures: Figures, goal: Goal) -> float:
+    if goal == "quality":
+        return figures.loss
+    if goal == "latency":
+        return figures.latency or 0.0
+    return float(figures.size if goal == "size" else figures.memory)
+
+
+def _text(figures: Figures) -> str:
+    parts: Sequence[str] = [format_bytes(figures.size)]
+    if figures.latency is not None:
+        parts = [*parts, format_seconds(figures.latency)]
+    if figures.drop is not None:
+        parts = [*parts, f"drop {format_points(figures.drop)}"]
+    return ", ".join(parts)

@@ -1,0 +1,170 @@
+"""Which candidates are built, and which of them is the answer."""
+
+import time
+from collections.abc import Sequence
+
+from budgetc.figures import Figures, Limits, rank
+from budgetc.result import Trial
+from budgetc.search.explorer import Candidate, Effort, Explorer, best_first
+from budgetc.search.workshop import Workshop, figures_of
+from budgetc.verdict import BudgetName
+
+CONTENDERS = 3
+"""Candidates built beside one that keeps all budgets, if they may be better by what only a measurement tells."""
+
+ATTEMPTS = 3
+"""Candidates built for each budget that could give way, until one is found to keep the others."""
+
+
+class Selection:
+    """Decides over the candidates of one target.
+
+    Args:
+        explorer: knows the candidates.
+        workshop: makes them.
+        limits: the budgets.
+        effort: how far to go.
+    """
+
+    def __init__(
+        self, explorer: Explorer, workshop: Workshop, limits: Limits, effort: Effort
+    ) -> None:
+        self._explorer, self._workshop = explorer, workshop
+        self._limits, self._effort = limits, effort
+
+    def best(self) -> Candidate | None:
+        """Build the most promising candidates until none of the rest can be better than the best that keeps budgets.
+
+        Those go first that are expected to keep the budgets, then those that may, by how little they are expected to
+        miss. What is chosen among was measured: size, memory and latency of the library, and its verdicts.
+        """
+        champion: Candidate | None = None
+        misses = beside = 0
+        while not self._late:
+            following = self._next(champion)
+            if following is None or misses >= self._patience or beside >= CONTENDERS:
+                break
+            beside += champion is not None
+            trial = self._workshop.make(following, _why(champion))
+            if trial.outcome != "feasible":
+                misses += 1
+            elif champion is None or self._rank(following) < self._rank(champion):
+                champion = following
+        return champion
+
+    def nearest(self, budget: BudgetName) -> Candidate | None:
+        """The candidate that comes nearest to a budget and was measured to keep all others."""
+        made = 0
+        while made <= ATTEMPTS:
+            order = [c for c in self._by_excess(budget) if not _was_found_wanting(c)]
+            if not order:
+                return None
+            first = order[0]
+            if first.trial is not None:
+                return first
+            if made == ATTEMPTS:
+                return next((c for c in order if c.trial is not None), None)
+            self._workshop.make(first, f"nearest to {budget}")
+            made += 1
+        return None
+
+    def known(self, candidate: Candidate) -> Figures | None:
+        """What is known of a candidate: what was measured, else what is expected."""
+        if candidate.figures is None:
+            return None
+        if candidate.trial is not None:
+            return figures_of(candidate.trial, candidate.figures)
+        return candidate.figures.scaled(self._workshop.bias)
+
+    def keeps(self, candidate: Candidate, budget: BudgetName) -> bool:
+        """Whether a candidate keeps a budget, as far as is known."""
+        trial = candidate.trial
+        if trial is not None and trial.measurement is not None:
+            return all(v.holds for v in trial.verdicts if v.budget == budget)
+        figures = self.known(candidate)
+        return figures is not None and self._limits.excess(figures).get(budget, 0.0) <= 0
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() > self._effort.deadline and self._workshop.made > 0
+
+    @property
+    def _patience(self) -> int:
+        """Candidates that may turn out not to keep the budgets before the search gives up."""
+        return max(4, self._effort.candidates // 5)
+
+    def _next(self, champion: Candidate | None) -> Candidate | None:
+        bias = self._workshop.bias
+        open_ = [c for c in self._explorer.candidates if c.trial is None and c.figures]
+        hopeful = [c for c in open_ if self._explorer.keeps(c, bias)]
+        if champion is not None:
+            best = self._rank(champion)
+            hopeful = [c for c in hopeful if self._optimistic(c) < best]
+        sure = [c for c in hopeful if self._expected_to_keep(c)]
+        if sure:
+            return best_first(sure, self._effort.objective, bias)[0]
+        return min(hopeful, key=self._worst, default=None)
+
+    def _expected_to_keep(self, candidate: Candidate) -> bool:
+        return self._worst(candidate) <= 0
+
+    def _worst(self, candidate: Candidate) -> float:
+        assert candidate.figures is not None
+        expected = candidate.figures.scaled(self._workshop.bias)
+        return max(self._limits.excess(expected).values(), default=0.0)
+
+    def _optimistic(self, candidate: Candidate) -> tuple[float, ...]:
+        """The goals at the better end of what is expected."""
+        assert candidate.figures is not None
+        figures = candidate.figures.scaled(self._workshop.bias)
+        return self._goals(figures, figures.fastest)
+
+    def _rank(self, candidate: Candidate) -> tuple[float, ...]:
+        figures = self.known(candidate)
+        assert figures is not None
+        return self._goals(figures, figures.latency)
+
+    def _goals(self, figures: Figures, seconds: float | None) -> tuple[float, ...]:
+        """The objective alone: what equals another by it is not worth a build."""
+        own = {
+            "quality": figures.loss,
+            "latency": seconds or 0.0,
+            "size": float(figures.size),
+            "memory": float(figures.memory),
+        }
+        return tuple(own[goal] for goal in self._effort.objective)
+
+    def _by_excess(self, budget: BudgetName) -> Sequence[Candidate]:
+        """Candidates that keep all other budgets, as far as is known, the nearest to this one first."""
+        others = [name for name in self._limits.names if name != budget]
+        found = []
+        for place, candidate in enumerate(self._explorer.candidates):
+            figures = self.known(candidate)
+            if figures is None or not all(self.keeps(candidate, name) for name in others):
+                continue
+            excess = self._excess(candidate, figures, budget)
+            order = (excess, rank(figures, self._effort.objective), place)
+            found.append((order, candidate))
+        return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0])]
+
+    def _excess(self, candidate: Candidate, figures: Figures, budget: BudgetName) -> float:
+        if candidate.trial is not None:
+            return max(v.excess for v in candidate.trial.verdicts if v.budget == budget)
+        return self._limits.excess(figures)[budget]
+
+
+def _was_found_wanting(candidate: Candidate) -> bool:
+    """Whether a candidate turned out to be none: it could not be built, or its numbers are wrong."""
+    trial = candidate.trial
+    return trial is not None and (trial.measurement is None or trial.outcome == "wrong numbers")
+
+
+def _why(champion: Candidate | None) -> str:
+    return (
+        "the best that is expected to keep all budgets" if champion is None else "it may be better"
+    )
+
+
+def missed(trial: Trial) -> list[BudgetName]:
+    """The budgets that a candidate does not keep."""
+    return [v.budget for v in trial.verdicts if not v.holds]

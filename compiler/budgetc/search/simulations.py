@@ -1,0 +1,210 @@
+"""Candidates simulated in a pool, several at once, and kept so that none is simulated twice."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.recipe import Recipe
+
+from budgetc.build import CHILD_BYTES, Job, further_file
+from budgetc.figures import Figures, Limits
+from budgetc.provenance import code_digest
+from budgetc.search.pool import Pool
+from budgetc.search.simulation import Subject
+from budgetc.search.tasks import Task
+from budgetc.store import write_atomic
+
+CHUNK = 4
+"""Recipes that one child simulates at most: it starts up once for all of them, and they share its work."""
+
+SECONDS_A_RECIPE = 600.0
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What is known of a candidate that was not built.
+
+    Attributes:
+        recipe: of the candidate.
+        weight_bytes: weights of the optimised model.
+        ledger: what each pass did.
+        choices: figures of the fastest library, and of the compact one where that is another.
+        layers: of the fastest, in the order of the calls.
+        refusal: why there is nothing else, or nothing.
+    """
+
+    recipe: Recipe
+    weight_bytes: int = 0
+    ledger: tuple[Mapping[str, Any], ...] = ()
+    choices: tuple[Figures, ...] = ()
+    layers: tuple[Mapping[str, Any], ...] = ()
+    refusal: str = ""
+
+    def figures(self, limits: Limits) -> Figures | None:
+        """What to expect of the library that would be built: the compact one where only that keeps the budgets."""
+        if not self.choices:
+            return None
+        fastest, *compact = self.choices
+        excess = limits.excess(fastest)
+        too_large = any(excess.get(name, 0.0) > 0 for name in ("size", "memory"))
+        if too_large and compact and _worst(limits, compact[0]) < _worst(limits, fastest):
+            return compact[0]
+        return fastest
+
+
+def _worst(limits: Limits, figures: Figures) -> float:
+    return max(limits.excess(figures).values(), default=0.0)
+
+
+class Simulations:
+    """Simulates recipes of one model on one target.
+
+    Args:
+        job: what all candidates share.
+        subject: what recipes are simulated on.
+        pool: where simulations run.
+        folder: where they are kept, by the digest of all that they depend on.
+    """
+
+    def __init__(self, job: Job, subject: Subject, pool: Pool, folder: Path) -> None:
+        self._job, self._subject, self._pool, self._folder = job, subject, pool, folder
+
+    def simulate(
+        self,
+        recipes: Sequence[Recipe],
+        done: Callable[[int, Simulated], None] = lambda _position, _simulated: None,
+    ) -> list[Simulated]:
+        """Simulate recipes; each is on the disk as soon as it is known.
+
+        Args:
+            recipes: which.
+            done: told the position of each that has ended, and what came of it; maybe from another thread.
+
+        Raises:
+            SpecError, EnvironmentError_: the spec or this machine is at fault.
+        """
+        found: dict[int, Simulated] = {}
+
+        def take(position: int, answer: Mapping[str, Any], *, keep: bool) -> None:
+            if position in found:
+                return
+            found[position] = _simulated(recipes[position], answer)
+            if keep:
+                self._keep(recipes[position], answer)
+            done(position, found[position])
+
+        for position, recipe in enumerate(recipes):
+            known = self._recall(recipe)
+            if known is not None:
+                take(position, known, keep=False)
+        for size in (CHUNK, 1):  # what shared its child with one that died gets a child of its own
+            open_ = [p for p in range(len(recipes)) if p not in found]
+            refusals: dict[int, str] = {}
+            for positions, answers, refusal in self._run(recipes, open_, size, take):
+                for position, answer in zip(positions, answers, strict=False):
+                    take(position, answer, keep=True)
+                refusals |= dict.fromkeys(positions, refusal)
+            if size == 1:  # not kept: there may be more time or memory another time
+                for position in open_:
+                    take(position, {"refused": refusals[position]}, keep=False)
+        return [found[position] for position in range(len(recipes))]
+
+    def _run(
+        self, recipes: Sequence[Recipe], open_: Sequence[int], size: int, take: Any
+    ) -> Iterator[tuple[Sequence[int], list[Any], str]]:
+        """Positions that went to one child, what it answered, and why it did not."""
+        each = max(1, min(size, math.ceil(len(open_) / self._pool.workers)))
+        chunks = [open_[at : at + each] for at in range(0, len(open_), each)]
+
+        def heard(index: int, message: dict[str, Any]) -> None:
+            if "found" in message:
+                take(chunks[index][message["index"]], message["found"], keep=True)
+
+        tasks = [self._task([recipes[p] for p in positions]) for positions in chunks]
+        for index, answer in self._pool.map(tasks, heard):
+            yield chunks[index], answer.result or [], answer.refusal
+
+    def _task(self, recipes: Sequence[Recipe]) -> Task:
+        job, subject = self._job, self._subject
+        files = {"model": job.model_file}
+        if subject.calibration:
+            files["calibration"] = subject.calibration[0]
+        if subject.validation:
+            files["validation"] = subject.validation[0]
+        for number in range(1, len(job.model.entries)):
+            files[f"further_{number}"] = further_file(job.model_file, number)
+        return Task(
+            "budgetc.search.foresight:foresee",
+            {
+                "source": str(subject.source),
+                "recipes": [str(recipe) for recipe in recipes],
+                "capability": job.capability.model_dump(mode="json"),
+                "kind": job.kind,
+                "library": job.library,
+                "name": job.name,
+                "metric": subject.metric,
+                "metric_folder": str(subject.folder) if subject.folder else None,
+                "samples": subject.samples,
+                "seed": subject.seed,
+            },
+            files,
+            timeout_s=SECONDS_A_RECIPE * len(recipes),
+            memory_bytes=CHILD_BYTES,
+        )
+
+    def _path(self, recipe: Recipe) -> Path:
+        job = self._job
+        key = {
+            **self._subject.key(recipe),
+            "entries": [model.digest for model in job.model.entries],
+            "sheet": job.capability.model_dump(mode="json"),
+            "library": [job.kind, job.library, job.name],
+            "all code": code_digest(),
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self._folder / digest[:2] / f"{digest[2:]}.json"
+
+    def _keep(self, recipe: Recipe, answer: Mapping[str, Any]) -> None:
+        path = self._path(recipe)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(answer).encode())
+
+    def _recall(self, recipe: Recipe) -> Mapping[str, Any] | None:
+        try:
+            answer: Mapping[str, Any] = json.loads(self._path(recipe).read_text(encoding="utf-8"))
+            _simulated(recipe, answer)
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+        return answer
+
+
+def _simulated(recipe: Recipe, answer: Mapping[str, Any]) -> Simulated:
+    if answer.get("refused"):
+        return Simulated(recipe, refusal=answer["refused"])
+    choices = []
+    for number, each in enumerate(answer["predictions"]):
+        first = each["entries"][0]
+        fastest, slowest = first["latency_interval"]
+        figures = Figures(
+            size=each["size"],
+            memory=each["memory"],
+            latency=first["latency"],
+            fastest=fastest,
+            slowest=slowest,
+            drop=answer.get("drop"),
+            least_drop=answer.get("low"),
+            greatest_drop=answer.get("high"),
+            value=answer.get("value"),
+            greatest_value=answer.get("value_high"),
+            error=answer["error"],
+            compact=bool(number),
+        )
+        choices.append(figures)
+    layers = answer["predictions"][0]["entries"][0]["layers"]
+    return Simulated(
+        recipe, answer["weight_bytes"], tuple(answer["ledger"]), tuple(choices), tuple(layers)
+    )

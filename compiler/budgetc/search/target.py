@@ -1,0 +1,299 @@
+"""The search for one target: where it keeps what it knows, and what it is made of."""
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from budgetc_specs.budgets import Budgets, Relative
+from budgetc_specs.errors import InfeasibleError, WrongNumbersError
+from budgetc_specs.recipe import Recipe, Value
+from budgetc_targets.contract import Runner
+
+from budgetc.assess import Reference
+from budgetc.baseline import timer
+from budgetc.build import Built, Job
+from budgetc.cache import cache_folder
+from budgetc.figures import Limits
+from budgetc.progress import Event, Observer
+from budgetc.provenance import code_digest
+from budgetc.result import BUDGET_MISSED, Bound, TargetResult, Trial
+from budgetc.search.bounds import weight_bounds
+from budgetc.search.builder import Builder
+from budgetc.search.explorer import Effort
+from budgetc.search.journal import Journal
+from budgetc.search.knobs import Knobs
+from budgetc.search.pool import Pool
+from budgetc.search.seeker import Seeker
+from budgetc.search.sensitivity import Sensitivity, measure_sensitivity
+from budgetc.search.settings import Settings
+from budgetc.search.simulation import Subject
+from budgetc.search.simulations import Simulations
+from budgetc.search.space import Space, find_space
+from budgetc.search.workshop import Workshop, outcome_of
+from budgetc.splits import Splits
+from budgetc.store import write_atomic
+
+EARLIER = 8
+"""Answers of earlier searches that are looked at first."""
+
+VALIDATION_SAMPLES = 2048
+"""Samples of the validation data that candidates are judged on, at most."""
+
+_PEER_RUNS = 50
+_KEY = 32
+
+SENSITIVITY_SAMPLES = 256
+"""The same for what each part costs alone: there are many of them, and their order is all that counts."""
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What is searched for one target.
+
+    Attributes:
+        name: of the target in the spec.
+        job: what all candidates share.
+        reference: what libraries are compared with.
+        budgets: what they must keep.
+        runner: how the target's programs are run.
+        splits: the data.
+        subject: what recipes are simulated on.
+        effort: how far to go.
+    """
+
+    name: str
+    job: Job
+    reference: Reference
+    budgets: Budgets
+    runner: Runner
+    splits: Splits
+    subject: Subject
+    effort: Effort
+
+    @property
+    def baseline(self) -> dict[str, Any]:
+        """What onnxruntime makes of the model, for the result."""
+        reference = self.reference
+        scores, metric = reference.scores, reference.metric
+        return {
+            "model_bytes": dict(reference.model_bytes),
+            "samples": reference.samples,
+            "metric": metric.name if scores is not None else None,
+            "quality": metric.value(scores) if scores is not None else None,
+        }
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before the first candidate is looked at."""
+
+    space: Space
+    sensitivity: Sensitivity
+    knobs: Knobs
+    limits: Limits
+
+
+def survey(inquiry: Inquiry, peers: Mapping[str, float], observer: Observer) -> Known:
+    """What can be chosen, and what each choice costs.
+
+    Args:
+        inquiry: what is searched.
+        peers: seconds of one inference of each peer.
+        observer: told what is being done.
+
+    Raises:
+        BudgetcError: a pass, the data or the metric is at fault.
+    """
+
+    def say(text: str) -> None:
+        observer(Event("stage", inquiry.name, text=text))
+
+    job = inquiry.job
+    say("asking passes what they can do")
+    space = find_space(
+        job.model_file, job.model.path, job.capability, calibrated=job.calibration is not None
+    )
+    found = measure_sensitivity(space, replace(inquiry.subject, samples=SENSITIVITY_SAMPLES), say)
+
+    def cost(family: str, part: str, level: Value) -> float:
+        effect = found.of(family, part, level)
+        return math.inf if effect is None or effect.refused else max(effect.error, 0.0)
+
+    def gain(family: str, part: str, level: Value) -> float:
+        effect = found.of(family, part, level)
+        return 0.0 if effect is None else float(effect.bytes_saved)
+
+    knobs = Knobs(space, cost, gain)
+    return Known(space, found, knobs, Limits(inquiry.budgets, peers))
+
+
+def try_recipe(
+    inquiry: Inquiry, recipe: Recipe, scratch: Path, observer: Observer
+) -> tuple[TargetResult, Built | None]:
+    """Build and judge the one recipe that a spec names.
+
+    Raises:
+        BudgetcError: the spec, the model or this machine does not allow it; or the recipe is refused.
+    """
+
+    def say(text: str) -> None:
+        observer(Event("stage", inquiry.name, str(recipe), text, 1, 1))
+
+    builder = Builder(inquiry.job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
+    trial, built = builder.measure(recipe, say, alone=True)
+    observer(Event("built", inquiry.name, str(recipe), outcome_of(trial), 1, 1))
+    chosen = trial if trial.outcome == "feasible" else None
+    limits = Limits(inquiry.budgets)
+    bounds = [b for b in weight_bounds(trial.weight_bytes, limits, "with this recipe") if b.beyond]
+    code = 0 if chosen else InfeasibleError.exit_code if bounds else BUDGET_MISSED
+    if trial.outcome == "wrong numbers":
+        code = WrongNumbersError.exit_code
+    result = TargetResult(
+        target=inquiry.name,
+        capability=inquiry.job.capability,
+        trials=(trial,),
+        chosen=chosen,
+        folder=None,
+        certificate="" if chosen else _missed(trial, bounds),
+        exit_code=code,
+        baseline=inquiry.baseline,
+        layers=tuple(trial.parts.get("layers", ())),
+    )
+    return result, built
+
+
+def search_target(
+    inquiry: Inquiry, pool: Pool, scratch: Path, observer: Observer
+) -> tuple[TargetResult, Built | None]:
+    """Search for one target; a run that was cut short goes on where it was.
+
+    Raises:
+        BudgetcError: the spec, the model or this machine does not allow it; or another run does the same.
+    """
+    job = inquiry.job
+    folder = cache_folder() / "searches"
+    journal = Journal(folder / _digest(_question(inquiry)))
+    with contextlib.closing(journal):
+        if journal.resumed:
+            observer(Event("note", inquiry.name, text="going on with a search that was cut short"))
+        past = folder / f"earlier-{_digest(_about(inquiry))}.json"
+        earlier = journal.once("earlier", lambda: _read(past))
+        peers = journal.once("peers", lambda: peer_seconds(inquiry))
+        known = survey(inquiry, peers, observer)
+        observer(Event("search", inquiry.name, limits=known.limits))
+        simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations")
+        builder = Builder(job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
+        seeker = Seeker(
+            known.space,
+            known.knobs,
+            known.limits,
+            simulations,
+            Workshop(builder, journal, inquiry.name, observer),
+            inquiry.effort,
+            inquiry.name,
+            observer,
+        )
+        found = seeker.seek(_settings(earlier, known.space), inquiry.splits.sentence)
+        _remember(past, found.answers)
+        found = found.with_library(scratch)
+        journal.finish()
+    result = TargetResult(
+        target=inquiry.name,
+        capability=job.capability,
+        trials=found.trials,
+        chosen=found.chosen,
+        folder=None,
+        certificate=found.proof.text if found.proof else "",
+        exit_code=found.exit_code,
+        baseline=inquiry.baseline,
+        proof=found.proof,
+        search=found.search,
+        pays=found.pays,
+        sensitivity=tuple(asdict(effect) for effect in known.sensitivity.effects),
+        layers=found.layers,
+    )
+    return result, found.built
+
+
+def _missed(trial: Trial, bounds: Sequence[Bound]) -> str:
+    lines = [f"{bound.budget} is out of reach: {bound.why}" for bound in bounds]
+    lines += [f"{v.budget} binds: {v.text}" for v in trial.verdicts if not v.holds]
+    return "\n".join(lines)
+
+
+def peer_seconds(inquiry: Inquiry) -> dict[str, float]:
+    """Seconds of one inference of the peer that a latency budget names, roughly; nothing where none is named."""
+    reference, budget = inquiry.reference, inquiry.budgets.latency
+    limit = budget.max if budget else None
+    if not isinstance(limit, Relative) or limit.peer not in reference.peers:
+        return {}
+    feed = {
+        p.name: reference.inputs[p.name][: p.shape[0] if p.shape else 1].reshape(p.shape)
+        for p in inquiry.job.model.inputs
+    }
+    time = timer(reference.peers[limit.peer], feed)
+    time(_PEER_RUNS)
+    taken = sorted(time(_PEER_RUNS))
+    return {limit.peer: float(taken[len(taken) // 2]) * 1e-9}
+
+
+def _question(inquiry: Inquiry) -> dict[str, Any]:
+    """All that decides the course of a search: where it is the same, a run goes on with the one before."""
+    job, effort, splits = inquiry.job, inquiry.effort, inquiry.splits
+    data = (splits.calibration, splits.validation, splits.evaluation)
+    return {
+        **_about(inquiry),
+        "budgets": inquiry.budgets.model_dump(mode="json"),
+        "capability": job.capability.model_dump(mode="json"),
+        "library": [job.name, job.library, job.trials, job.tuning],
+        "data": [each and each.digest for each in data],
+        "metric": inquiry.subject.metric,
+        "effort": [effort.candidates, effort.seed, *effort.objective],
+        "code": code_digest(),
+    }
+
+
+def _about(inquiry: Inquiry) -> dict[str, Any]:
+    """What earlier searches must share for their answers to be worth a look."""
+    job = inquiry.job
+    return {
+        "models": [model.digest for model in job.model.entries],
+        "kind": job.kind,
+        "cpu": job.capability.cpu,
+    }
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_KEY]
+
+
+def _read(past: Path) -> list[Any]:
+    try:
+        kept = json.loads(past.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return kept if isinstance(kept, list) else []
+
+
+def _settings(kept: list[Any], space: Space) -> list[Settings]:
+    """Those of earlier answers that this space still has."""
+    found = []
+    for each in kept:
+        with contextlib.suppress(Exception):  # what another version has written
+            settings = Settings.from_json(each)
+            space.recipe(settings)
+            found.append(settings)
+    return found
+
+
+def _remember(past: Path, answers: Sequence[Settings]) -> None:
+    """Put what a search ended with before what others did."""
+    kept = [settings.to_json() for settings in answers]
+    kept += [each for each in _read(past) if each not in kept]
+    past.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(past, json.dumps(kept[:EARLIER]).encode())
