@@ -179,3 +179,25 @@ def test_a_lowering_that_contradicts_itself_is_our_fault(what: str, toy_model: L
 def test_weights_of_another_size_are_our_fault(toy_model: Lowered, tmp_path: Path) -> None:
     with pytest.raises(InternalError, match="3 bytes of weights"):
         write_sources([toy_model], b"abc", "net", tmp_path)
+
+
+def test_a_probe_is_called_between_all_steps(toy_model: Lowered) -> None:
+    plain = render_driver([toy_model], "net")
+    probed = render_driver([toy_model], "net", probed=True)
+    assert "probe" not in plain
+    assert probed.count("    net_probe();") == 2 + 2 * len(toy_model.calls)
+    assert [line for line in probed.splitlines() if "probe" not in line and line] == [
+        line for line in plain.splitlines() if line
+    ]
+
+
+def test_the_driver_is_the_same_for_all_weights(toy_model: Lowered, tmp_path: Path) -> None:
+    texts = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        weights = bytes([number]) * toy_model.weight_bytes
+        driver, defined = write_sources([toy_model], weights, "net", folder).sources
+        texts.append((driver.read_text(), defined.read_text()))
+    assert texts[0][0] == texts[1][0]
+    assert texts[0][1] != texts[1][1]

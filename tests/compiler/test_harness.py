@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from budgetc.emit.driver import probe_symbol, write_driver, write_weights
+from budgetc.emit.link import link_library
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
 from budgetc.measure.harness import BinaryError, Harness, build_harness
 from budgetc_specs.errors import InternalError
@@ -258,3 +260,40 @@ def test_nothing_is_left_behind(
         assert process is not None
     assert not folder.exists()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_time_between_calls(
+    threads: int,
+    build_toy: Callable[..., Any],
+    start: Callable[..., Harness],
+    toy_model: Lowered,
+    zig_cache: Path,
+    tmp_path: Path,
+) -> None:
+    """First the clock alone, then what fills memory and the kernel of each call."""
+    toy = build_toy(f"probed_{threads}", threads=threads)
+    written = write_driver([toy_model], toy.interface.name, tmp_path, threads, probed=True)
+    weights = np.arange(60, dtype=np.float32).tobytes()
+    sources = [*written.sources, write_weights(weights, toy_model.alignment, tmp_path)]
+    library = tmp_path / toy.library.name
+    objects = [toy.folder / "kernels.o"]
+    cache = zig_cache / "zig"
+    link_library(sources, objects, toy.capability, "shared", library, api=written.api, cache=cache)
+    with start(replace(toy, library=library)) as harness:
+        harness.load(samples(1))
+        moments = harness.profile(50, probe_symbol(toy.interface.name))
+        assert moments.shape == (50, 1 + 2 * len(toy_model.calls))
+        assert (moments >= 0).all()
+        assert moments[:, 1:].sum() > 0
+
+
+def test_a_library_without_probes_has_no_moments(
+    build_toy: Callable[..., Any], start: Callable[..., Harness]
+) -> None:
+    with (
+        start(build_toy("unprobed")) as harness,
+        pytest.raises(BinaryError, match="unprobed_probe") as caught,
+    ):
+        harness.profile(5, "unprobed_probe")
+    assert caught.value.cause == "refused"
