@@ -126,6 +126,8 @@ class Seeker:
         )
         chosen = None if beyond else self._selection.best()
         pays: tuple[Payment, ...] = ()
+        if chosen is not None and not (self._space.families or self._limits.names):
+            return self._found(chosen, None, (), validation, 0)  # nothing was asked for
         if chosen is not None:
             chosen, pays = settle(
                 chosen,

@@ -118,6 +118,9 @@ def survey(inquiry: Inquiry, peers: Mapping[str, float], observer: Observer) -> 
     space = find_space(
         job.model_file, job.model.path, job.capability, calibrated=job.calibration is not None
     )
+    limits = Limits(inquiry.budgets, peers)
+    if _nothing_to_choose(inquiry, limits):
+        space = Space((), space.preamble, space.notes)
     found = measure_sensitivity(space, replace(inquiry.subject, samples=SENSITIVITY_SAMPLES), say)
 
     def cost(family: str, part: str, level: Value) -> float:
@@ -129,7 +132,13 @@ def survey(inquiry: Inquiry, peers: Mapping[str, float], observer: Observer) -> 
         return 0.0 if effect is None else float(effect.bytes_saved)
 
     knobs = Knobs(space, cost, gain)
-    return Known(space, found, knobs, Limits(inquiry.budgets, peers))
+    return Known(space, found, knobs, limits)
+
+
+def _nothing_to_choose(inquiry: Inquiry, limits: Limits) -> bool:
+    """Whether the model as it is is the answer: no budget binds, and nothing can judge what a change would cost."""
+    first, *_ = inquiry.effort.objective
+    return not limits.names and inquiry.subject.metric is None and first == "quality"
 
 
 def try_recipe(
