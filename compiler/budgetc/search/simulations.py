@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,20 +83,23 @@ class Simulations:
 
         Args:
             recipes: which.
-            done: told the position of each that has ended, and what came of it; maybe from another thread.
+            done: told the position of each that has ended, and what came of it; maybe from another thread, but one
+                after another.
 
         Raises:
             SpecError, EnvironmentError_: the spec or this machine is at fault.
         """
         found: dict[int, Simulated] = {}
+        one_at_a_time = threading.Lock()
 
         def take(position: int, answer: Mapping[str, Any], *, keep: bool) -> None:
-            if position in found:
-                return
-            found[position] = _simulated(recipes[position], answer)
-            if keep:
-                self._keep(recipes[position], answer)
-            done(position, found[position])
+            with one_at_a_time:
+                if position in found:
+                    return
+                found[position] = _simulated(recipes[position], answer)
+                if keep:
+                    self._keep(recipes[position], answer)
+                done(position, found[position])
 
         for position, recipe in enumerate(recipes):
             known = self._recall(recipe)
