@@ -26,10 +26,17 @@ from budgetc.report.document import RESULT
 from budgetc.report.page import write_report
 from budgetc.result import Result, TargetResult
 from budgetc.search.explorer import Effort
+from budgetc.search.journal import Journal
 from budgetc.search.pool import open_pool
 from budgetc.search.recipes import int8_recipe
 from budgetc.search.simulation import Subject
-from budgetc.search.target import VALIDATION_SAMPLES, Inquiry, search_target, try_recipe
+from budgetc.search.target import (
+    VALIDATION_SAMPLES,
+    Inquiry,
+    open_journal,
+    search_target,
+    try_recipe,
+)
 from budgetc.splits import Splits, load_splits
 from budgetc.store import check_replaceable, locked_folder, write_atomic
 from budgetc.verdict import check_quality_budget
@@ -64,6 +71,7 @@ def compile(  # noqa: A001  the public name of what the tool does
     destination = (out or Path("build") / spec.output.name).absolute()
     digests = _digests(spec, model, splits)
     results: list[TargetResult] = []
+    journals: list[Journal] = []
     with ExitStack() as stack:
         for name in chosen:
             check_replaceable(destination / name)
@@ -82,7 +90,10 @@ def compile(  # noqa: A001  the public name of what the tool does
                 assert not isinstance(spec.passes, str)
                 found, built = try_recipe(inquiry, spec.passes, place, observer)
             else:
-                found, built = search_target(inquiry, pool, place, observer)
+                journal = open_journal(inquiry)
+                stack.callback(journal.close)
+                journals.append(journal)
+                found, built = search_target(inquiry, pool, journal, place, observer)
             if built and found.chosen:
                 folder = destination / name
                 write_artefact(built, found.chosen, found.capability, digests, folder)
@@ -93,6 +104,8 @@ def compile(  # noqa: A001  the public name of what the tool does
                 observer(Event("note", "", text=note))
         result = Result(spec.output.name, tuple(results))
         _write_result(result, destination)
+        for journal in journals:  # now that all is written, there is nothing to take up again
+            journal.finish()
     return result
 
 

@@ -1,10 +1,8 @@
 """The search for one target, from what can be chosen to an answer."""
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from budgetc_specs.errors import InfeasibleError, WrongNumbersError
@@ -57,20 +55,6 @@ class Found:
     search: SearchInfo
     answers: tuple[Settings, ...]
     exit_code: int
-
-    def with_library(self, folder: Path) -> "Found":
-        """The same with a copy of the library in a folder of its own."""
-        if self.built is None:
-            return self
-        place = folder / "chosen"
-        shutil.copytree(self.built.folder, place)
-        built = replace(
-            self.built,
-            folder=place,
-            library=place / self.built.library.name,
-            header=place / self.built.header.name,
-        )
-        return replace(self, built=built)
 
 
 class Seeker:

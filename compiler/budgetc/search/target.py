@@ -177,40 +177,42 @@ def try_recipe(
 
 
 def search_target(
-    inquiry: Inquiry, pool: Pool, scratch: Path, observer: Observer
+    inquiry: Inquiry, pool: Pool, journal: Journal, scratch: Path, observer: Observer
 ) -> tuple[TargetResult, Built | None]:
     """Search for one target; a run that was cut short goes on where it was.
 
+    Args:
+        inquiry: what is searched.
+        pool: where candidates are simulated.
+        journal: of `open_journal`; its owner ends it once all that is made of the answer is written.
+        scratch: folder for what is made on the way.
+        observer: told what happens.
+
     Raises:
-        BudgetcError: the spec, the model or this machine does not allow it; or another run does the same.
+        BudgetcError: the spec, the model or this machine does not allow it.
     """
     job = inquiry.job
-    folder = cache_folder() / "searches"
-    journal = Journal(folder / _digest(_question(inquiry)))
-    with contextlib.closing(journal):
-        if journal.resumed:
-            observer(Event("note", inquiry.name, text="going on with a search that was cut short"))
-        past = folder / f"earlier-{_digest(_about(inquiry))}.json"
-        earlier = journal.once("earlier", lambda: _read(past))
-        peers = journal.once("peers", lambda: peer_seconds(inquiry))
-        known = survey(inquiry, peers, observer)
-        observer(Event("search", inquiry.name, limits=known.limits))
-        simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations")
-        builder = Builder(job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
-        seeker = Seeker(
-            known.space,
-            known.knobs,
-            known.limits,
-            simulations,
-            Workshop(builder, journal, inquiry.name, observer),
-            inquiry.effort,
-            inquiry.name,
-            observer,
-        )
-        found = seeker.seek(_settings(earlier, known.space), inquiry.splits.sentence)
-        _remember(past, found.answers)
-        found = found.with_library(scratch)
-        journal.finish()
+    if journal.resumed:
+        observer(Event("note", inquiry.name, text="going on with a search that was cut short"))
+    past = _searches() / f"earlier-{_digest(_about(inquiry))}.json"
+    earlier = journal.once("earlier", lambda: _read(past))
+    peers = journal.once("peers", lambda: peer_seconds(inquiry))
+    known = survey(inquiry, peers, observer)
+    observer(Event("search", inquiry.name, limits=known.limits))
+    simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations")
+    builder = Builder(job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
+    seeker = Seeker(
+        known.space,
+        known.knobs,
+        known.limits,
+        simulations,
+        Workshop(builder, journal, inquiry.name, observer),
+        inquiry.effort,
+        inquiry.name,
+        observer,
+    )
+    found = seeker.seek(_settings(earlier, known.space), inquiry.splits.sentence)
+    _remember(past, found.answers)
     result = TargetResult(
         target=inquiry.name,
         capability=job.capability,
@@ -227,6 +229,19 @@ def search_target(
         layers=found.layers,
     )
     return result, found.built
+
+
+def open_journal(inquiry: Inquiry) -> Journal:
+    """The journal of this very search, with what a run that was cut short has left in it.
+
+    Raises:
+        EnvironmentError_: another run does the same.
+    """
+    return Journal(_searches() / _digest(_question(inquiry)))
+
+
+def _searches() -> Path:
+    return cache_folder() / "searches"
 
 
 def _missed(trial: Trial, bounds: Sequence[Bound]) -> str:
