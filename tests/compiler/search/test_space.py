@@ -8,8 +8,8 @@ import onnx
 import pytest
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
-from budgetc.search.settings import Settings
 from budgetc.search.kitchen import Kitchen
+from budgetc.search.settings import Settings
 from budgetc.search.space import Space, find_space
 from budgetc_specs.errors import SpecError
 from budgetc_specs.recipe import parse_recipe
