@@ -1,5 +1,6 @@
 """Operators with a kernel of ours: convolutions, products, poolings, softmax and reductions."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -9,6 +10,7 @@ from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
 from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.integer_products import per_filter
 from budgetc.lower.select_moves import Selected, view
+from budgetc.lower.transposed import transposed_convolution
 
 REDUCTIONS = {
     "ReduceSum": "sum",
@@ -88,6 +90,36 @@ def _layer_norm(op: Operation, graph: Graph) -> Selected:
     )
 
 
+def _instance_norm(op: Operation, graph: Graph) -> Selected:
+    """Every channel of a sample is a row of its own; computed scales are left to generated C."""
+    value = graph.values[op.inputs[0]]
+    parameters = [graph.constants[name] for name in op.inputs[1:] if name in graph.constants]
+    if value.dtype != "float32" or len(value.shape) < 3 or len(parameters) < 2:
+        return None
+    batch, channels, *spatial = value.shape
+    shape = (batch, channels, math.prod(spatial))
+    rows, normal = (
+        graph.add_value(f"{op.output}.{n}", shape, "float32") for n in ("rows", "normal")
+    )
+    columns = [
+        graph.add_constant(f"{op.output}.{what}", parameter.reshape(channels, 1))
+        for what, parameter in zip(("scale", "bias"), parameters, strict=True)
+    ]
+    return [
+        Operation("view", op.name, op.inputs[:1], (rows,), {"view": "reshape"}),
+        Operation(
+            "normalisation",
+            op.name,
+            (rows, *columns),
+            (normal,),
+            {"epsilon": float(op.attributes.get("epsilon", 1e-5))},
+            apply("fma", ACCUMULATOR, Ref(1), Ref(2)),
+            anchors=1,
+        ),
+        Operation("view", op.name, (normal,), op.outputs, {"view": "reshape"}),
+    ]
+
+
 def _pooling(op: Operation, graph: Graph) -> Selected:
     value = graph.values[op.inputs[0]]
     if len(op.outputs) > 1:
@@ -151,8 +183,10 @@ def _reduction(op: Operation, graph: Graph) -> Selected:
 
 SELECTORS: Mapping[str, Callable[[Operation, Graph], Selected]] = {
     "Conv": _convolution,
+    "ConvTranspose": transposed_convolution,
     "Gemm": _product,
     "MatMul": _product,
+    "InstanceNormalization": _instance_norm,
     "LayerNormalization": _layer_norm,
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), _pooling),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),

@@ -50,6 +50,40 @@ def test_a_constant_may_stand_on_the_left(check_float, weights):
     assert kinds(check_float(text, terms=5, w=weights(4, 5))) == {"matmul"}
 
 
+@pytest.mark.parametrize("shape", ["2,3,9", "2,3,5,7", "2,3,2,3,4"])
+def test_the_channels_of_an_instance_are_rows(check_float, weights, shape):
+    library = check_float(
+        f"""g (float[{shape}] x) => (float[{shape}] y)
+        {{ n = InstanceNormalization<epsilon=0.01>(x, s, b) y = Relu(n) }}""",
+        terms=35,
+        s=weights(3),
+        b=weights(3, seed=2),
+    )
+    assert "normalisation" in library.kernels
+    assert "foreign" not in library.kernels
+
+
+def test_an_image_behind_a_convolution_is_normalised_by_channels(check_float, weights):
+    library = check_float(
+        """g (float[2,3,9,9] x) => (float[2,4,9,9] y)
+        { c = Conv<pads=[1,1,1,1]>(x, w) y = InstanceNormalization(c, s, b) }""",
+        terms=120,
+        w=weights(4, 3, 3, 3),
+        s=weights(4),
+        b=weights(4, seed=2),
+    )
+    assert "normalisation" in library.kernels
+
+
+def test_an_instance_with_computed_scales_is_left_to_generated_code(check_float):
+    library = check_float(
+        """g (float[2,3,5] x, float[3] s, float[3] b) => (float[2,3,5] y)
+        { y = InstanceNormalization(x, s, b) }""",
+        terms=9,
+    )
+    assert library.kernels == ["foreign"]
+
+
 def test_layer_normalisation_with_and_without_shift(check_float, weights):
     for nodes in ("LayerNormalization(x, s, b)", "LayerNormalization<axis=2, epsilon=0.01>(x, s)"):
         library = check_float(
