@@ -113,12 +113,12 @@ def test_an_index_out_of_bounds_reads_no_foreign_memory(build_library, make_mode
         (
             "g (float[3] x) => (float[3] y) { n = RandomNormalLike(x)  y = Add(x, n) }",
             17,
-            ["RandomNormalLike_0", "random numbers"],
+            ['RandomNormalLike node "n"', "random numbers"],
         ),
         (
             'g (uint8[64] x) => (uint8[4,4,3] y) { y = ImageDecoder<pixel_format="RGB">(x) }',
             20,
-            ["ImageDecoder_0", "bytes to work in"],
+            ['ImageDecoder node "y"', "bytes to work in"],
         ),
     ],
     ids=["random", "heap"],
