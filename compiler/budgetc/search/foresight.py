@@ -8,6 +8,7 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import BudgetcError, EnvironmentError_, SpecError
 from budgetc_specs.recipe import parse_recipe
 
+from budgetc.cache import cache_folder
 from budgetc.child import report_progress
 from budgetc.emit.link import Kind
 from budgetc.model import Model, parse_model
@@ -66,7 +67,8 @@ def foresee(
     sheet = Capability.model_validate(capability)
     given = parse_model(Path(model).read_bytes(), source)
     others = [parse_model(Path(file).read_bytes(), source) for file in further.values()]
-    judge = Judge(given, validation, metric, metric_folder, samples, seed)
+    kept = cache_folder() / "judged"
+    judge = Judge(given, validation, metric, metric_folder, samples, seed, kept)
     kitchen = Kitchen([given, *others], sheet, calibration, source)
     answers = []
     for index, text in enumerate(recipes):

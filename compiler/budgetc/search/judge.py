@@ -1,5 +1,8 @@
 """The quality of optimised models beside the float model, by onnxruntime, on the same samples."""
 
+import functools
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,14 @@ import numpy.typing as npt
 from budgetc.assess import synthetic
 from budgetc.baseline import by_sample, make_session
 from budgetc.data import load_data
+from budgetc.measure.metrics import GROUP as METRICS
 from budgetc.measure.metrics import Scores, resolve_metric
 from budgetc.measure.quality import compare
 from budgetc.model import Model
+from budgetc.provenance import code_digest
+from budgetc.registry import release_of
 from budgetc.search.logits import tapped
+from budgetc.store import write_atomic
 
 Array = npt.NDArray[np.generic]
 
@@ -28,6 +35,8 @@ class Judge:
         folder: where the metric's module is looked for as well.
         samples: of the validation data, at most.
         seed: which of them.
+        kept: folder with what was found of models before, whatever made them: targets whose passes come to the same
+            model share it. None keeps nothing.
 
     Raises:
         SpecError: the data or the metric is at fault.
@@ -41,15 +50,25 @@ class Judge:
         folder: str | None,
         samples: int,
         seed: int,
+        kept: Path | None = None,
     ) -> None:
+        self._model, self._kept = model, kept
         self._metric = resolve_metric(metric, Path(folder) if folder else None) if metric else None
-        self._feeds, self._rows, labels = _chosen(model, validation, samples, seed)
-        self._labels = labels
+        self._feeds, self._rows, self._labels = _chosen(model, validation, samples, seed)
         self.samples = len(self._rows)
-        self._reference, self._numbers = self._answers(model)
-        self._scores: Scores | None = None
-        if self._metric is not None:
-            self._scores = self._metric(self._reference, self._labels, self._reference)
+        asked = [metric, metric_code(metric, Path(folder) if folder else None), samples, seed]
+        data = _digest_of(validation)
+        self._key = json.dumps([code_digest(), model.digest, data, *asked])
+
+    @functools.cached_property
+    def _float(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The float model's outputs, and the numbers behind them."""
+        return self._answers(self._model)
+
+    @functools.cached_property
+    def _scores(self) -> Scores:
+        assert self._metric is not None
+        return self._metric(self._float[0], self._labels, self._float[0])
 
     def figures(self, model: Model) -> dict[str, Any]:
         """What is found of a model.
@@ -57,12 +76,26 @@ class Judge:
         `error` is the noise in its answers and `samples` how many were judged; where there is a metric, `value` is the
         metric with the upper end of its interval, `value_high`, and `drop` what it loses, from `low` to `high`.
         """
+        if self._kept is None:
+            return self._figures(model)
+        digest = hashlib.sha256(f"{self._key}{model.digest}".encode()).hexdigest()
+        file = self._kept / digest[:2] / f"{digest[2:]}.json"
+        try:
+            known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = self._figures(model)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, json.dumps(known).encode())
+        return known
+
+    def _figures(self, model: Model) -> dict[str, Any]:
         outputs, numbers = self._answers(model)
-        error = noise_to_signal(numbers, self._numbers)
+        reference, reference_numbers = self._float
+        error = noise_to_signal(numbers, reference_numbers)
         figures = {"error": error, "samples": self.samples}
-        if self._metric is None or self._scores is None:
+        if self._metric is None:
             return figures
-        scores = self._metric(outputs, self._labels, self._reference)
+        scores = self._metric(outputs, self._labels, reference)
         found = compare(self._metric, scores, self._scores)
         return {
             **figures,
@@ -87,6 +120,23 @@ class Judge:
         joined = {name: np.concatenate(values) for name, values in columns.items()}
         stacked = {name: np.stack(values) for name, values in numbers.items()}
         return by_sample(joined, self.samples), stacked
+
+
+def metric_code(metric: str | None, folder: Path | None) -> str:
+    """The release that a metric came with, or a digest of the module beside the spec that it is in."""
+    if metric is None or folder is None:
+        return ""
+    if "{" in metric or ":" not in metric:
+        return release_of(METRICS, metric.partition("{")[0])
+    file = folder / f"{metric.partition(':')[0].replace('.', '/')}.py"
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def _digest_of(archive: str | None) -> str:
+    if archive is None:
+        return ""
+    with Path(archive).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chosen(

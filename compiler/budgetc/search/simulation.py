@@ -4,9 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,11 @@ from budgetc_specs.recipe import Recipe
 
 from budgetc.cache import cache_folder
 from budgetc.data import Data
-from budgetc.measure.metrics import GROUP as METRICS
 from budgetc.measure.metrics import Metric
 from budgetc.model import Model
+from budgetc.provenance import code_digest
 from budgetc.registry import PASSES, release_of
+from budgetc.search.judge import metric_code
 from budgetc.store import write_atomic
 from budgetc.worker import ChildDied, run_child
 
@@ -103,9 +101,9 @@ class Subject:
             "metric": self.metric,
             "samples": self.samples,
             "seed": self.seed,
-            "code": _code(),
+            "code": code_digest(),
             "passes": [release_of(PASSES, step.name) for step in recipe.steps],
-            "metric code": _metric_code(self.metric, self.folder),
+            "metric code": metric_code(self.metric, self.folder),
         }
 
 
@@ -240,27 +238,3 @@ def _keep(folder: Path, key: str, figures: Mapping[str, Any]) -> None:
     file = folder / key[:2] / f"{key}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, json.dumps({"found": figures, "sha256": _digest(figures)}).encode())
-
-
-@cache
-def _code() -> str:
-    """A digest of the code that decides: passes, loader and onnxruntime; a version alone may stay the same."""
-    digest = hashlib.sha256(version("onnxruntime").encode())
-    for package in ("budgetc_passes", "budgetc"):
-        spec = find_spec(package)
-        assert spec is not None
-        root = Path(str(spec.origin)).parent
-        for file in sorted(root.rglob("*.py")):
-            digest.update(file.relative_to(root).as_posix().encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _metric_code(metric: str | None, folder: Path | None) -> str:
-    """The release that the metric came with, or a digest of the module beside the spec that it is in."""
-    if metric is None or folder is None:
-        return ""
-    if "{" in metric or ":" not in metric:
-        return release_of(METRICS, metric.partition("{")[0])
-    file = folder / f"{metric.partition(':')[0].replace('.', '/')}.py"
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

@@ -8,7 +8,7 @@ from budgetc.baseline import make_session
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
 from budgetc.search import kitchen, simulator
-from budgetc.search.judge import noise_to_signal
+from budgetc.search.judge import Judge, noise_to_signal
 from budgetc.search.simulator import simulate_recipes
 from budgetc_passes.quantization import static
 from budgetc_specs.errors import SpecError
@@ -95,6 +95,19 @@ def test_made_up_inputs_have_no_metric(mnist: Subject, avx2, monkeypatch) -> Non
     (found,) = simulated(mnist, avx2, [recipe], monkeypatch, validation=None, metric=None)
     assert found["error"] > 0
     assert "drop" not in found
+
+
+def test_a_model_that_was_judged_before_is_not_run_again(mnist: Subject, tmp_path: Path) -> None:
+    def judge(samples: int = 16) -> Judge:
+        data = str(mnist.calibration.with_name("evaluation.npz"))
+        return Judge(mnist.model, data, "top1", None, samples, 0, tmp_path)
+
+    first = judge().figures(mnist.model)
+    assert first["drop"] == 0.0
+    again = judge()
+    again._answers = None  # running anything would raise
+    assert again.figures(mnist.model) == first
+    assert judge(17).figures(mnist.model)["samples"] == 17
 
 
 def test_codes_need_calibration(mnist: Subject, avx2, monkeypatch) -> None:
