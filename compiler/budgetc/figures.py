@@ -11,6 +11,8 @@ from budgetc.verdict import BudgetName
 _LEAST_DROP = 0.001
 """A budget that allows no drop at all is passed by parts of a tenth of a point."""
 
+_LOSS_DIGITS = 6
+
 Goal = Literal["quality", "latency", "size", "memory"]
 
 
@@ -62,8 +64,11 @@ class Figures:
 
     @property
     def loss(self) -> float:
-        """What quality costs: the drop, or the noise where there is no metric. A gain counts as no loss."""
-        return self.error if self.drop is None else max(self.drop, 0.0)
+        """What quality costs: the drop, or the noise where there is no metric. A gain counts as no loss.
+
+        Nor does what rounding makes of a metric that is no count: a millionth.
+        """
+        return self.error if self.drop is None else round(max(self.drop, 0.0), _LOSS_DIGITS)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

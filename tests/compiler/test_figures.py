@@ -67,6 +67,7 @@ def test_no_drop_at_all_is_a_budget_that_can_be_passed_by_a_part():
 def test_a_gain_counts_as_no_loss_and_noise_stands_in_where_nothing_is_judged():
     assert Figures(1, 1, drop=-0.1, error=0.3).loss == 0.0
     assert Figures(1, 1, error=0.3).loss == 0.3
+    assert Figures(1, 1, drop=1e-11).loss == 0.0  # rounding of a metric that is no count
 
 
 def test_the_objective_orders_points_and_what_it_leaves_out_decides_ties():

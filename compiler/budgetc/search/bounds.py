@@ -1,5 +1,7 @@
 """What no candidate can go below: bounds that are proven before anything is built."""
 
+from collections.abc import Sequence
+
 from budgetc_specs.units import format_bytes
 
 from budgetc.figures import Limits
@@ -7,15 +9,16 @@ from budgetc.result import Bound
 from budgetc.search.simulations import Simulated
 
 
-def find_bounds(smallest: Simulated, limits: Limits) -> tuple[Bound, ...]:
+def find_bounds(simulated: Sequence[Simulated], limits: Limits) -> tuple[Bound, ...]:
     """Bounds of the budgets that have any.
 
     Args:
-        smallest: the candidate with every part at its last level. Levels follow by growing effect, so that no other has
-            fewer weights.
+        simulated: candidates, the one with every part at its last level among them. Levels follow by growing effect, so
+            that no other has fewer weights; should one have, it counts.
         limits: the budgets.
     """
-    return weight_bounds(smallest.weight_bytes, limits, "with every pass at its most")
+    weights = min((each.weight_bytes for each in simulated if each.choices), default=0)
+    return weight_bounds(weights, limits, "with every pass at its most")
 
 
 def weight_bounds(weight_bytes: int, limits: Limits, under: str) -> tuple[Bound, ...]:

@@ -1,8 +1,9 @@
 """Candidates and what is expected of them: the first points, then the sampler's, all by simulation."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from budgetc_specs.recipe import Recipe
 from budgetc_specs.units import format_bytes, format_points, format_seconds
@@ -14,14 +15,20 @@ from budgetc.search.knobs import Knobs
 from budgetc.search.settings import Settings
 from budgetc.search.simulations import Simulated, Simulations
 from budgetc.search.space import Space
-from budgetc.search.study import Proposal, Study, first_points
+from budgetc.search.study import Proposal, Study, first_points, neighbours
 from budgetc.verdict import BudgetName
 
 BATCH = 4
 """Proposals that the sampler makes at once: the same for every number of workers, so that proposals are the same."""
 
+EARLIER_SHARE = 0.2
+"""Part of the candidates that are answers of earlier searches, the latest of them."""
+
 FIRST_SHARE = 0.6
 """Part of the candidates that are points a person would try."""
+
+CENTRES = 3
+"""Candidates whose neighbours are looked at, the best so far."""
 
 HELD_BACK = 0.25
 """Part that waits until it is known whether anything keeps the budgets."""
@@ -104,17 +111,17 @@ class Explorer:
         What is held back is spent on the same where something is expected to keep the budgets.
         """
         first = first_points(self._space, self._knobs, max(1, round(FIRST_SHARE * most)))
-        self.look([*earlier, *first])
-        self._sample(self._study, round(most * (1 - HELD_BACK)) - len(self._by_recipe))
+        self.look([*earlier[: max(1, round(EARLIER_SHARE * most))], *first])
+        self._improve(round(most * (1 - HELD_BACK)), self._study, self._most_promising)
         if any(self.keeps(c) for c in self.candidates):
-            self._sample(self._study, most - len(self._by_recipe))
+            self._improve(most, self._study, self._most_promising)
 
     def approach(self, budget: BudgetName, count: int) -> None:
         """Look at so many more candidates, those that come nearest to a budget within all others."""
         study = self._new_study(budget)
         for candidate in self.candidates:
             study.tell(candidate.proposal, candidate.figures)
-        self._sample(study, count)
+        self._improve(len(self._by_recipe) + count, study, lambda: self._nearest(budget))
 
     def look(self, proposals: Sequence[Proposal]) -> list[Candidate]:
         """Simulate what was not looked at yet; returns the candidate of each proposal that there was time for."""
@@ -154,6 +161,61 @@ class Explorer:
             return False
         excess = self._limits.excess(candidate.figures.scaled(bias), hopeful=True)
         return all(part <= 0 for part in excess.values())
+
+    def _improve(self, most: int, study: Study, centres: Callable[[], Sequence[Candidate]]) -> None:
+        """Look at neighbours of the best so far and at what a sampler proposes, in turns, up to so many in all."""
+        while (left := most - len(self._by_recipe)) > 0 and not self.late:
+            before = len(self._by_recipe)
+            near = self._near(centres(), min(BATCH, (left + 1) // 2))
+            for candidate in self.look(near):
+                if study is not self._study:
+                    study.tell(candidate.proposal, candidate.figures)
+            self._sample(study, min(BATCH, most - len(self._by_recipe)))
+            if len(self._by_recipe) == before:
+                break  # there is nothing new to look at
+
+    def _near(self, centres: Sequence[Candidate], count: int) -> list[Proposal]:
+        """What is next to these and new; in turns, so that the first does not take all."""
+        seen = {c.proposal.settings for c in self.candidates}
+        found: dict[Settings, Proposal] = {}
+        lists = [
+            [p for p in neighbours(self._knobs, c.proposal) if p.settings not in seen]
+            for c in centres[:CENTRES]
+        ]
+        for row in zip_longest(*lists):
+            for proposal in row:
+                if proposal is not None and len(found) < count:
+                    found.setdefault(proposal.settings, proposal)
+        return list(found.values())
+
+    def _most_promising(self) -> list[Candidate]:
+        """The best of those that are expected to keep all budgets; where none does, those that are nearest to it."""
+        known = [
+            c for c in self.candidates if c.figures is not None and c.proposal.params is not None
+        ]
+        keeping = [c for c in known if self._passed(c) <= 0]
+        if keeping:
+            return best_first(keeping, self._effort.objective, 1.0)
+        return sorted(known, key=self._passed)
+
+    def _nearest(self, budget: BudgetName) -> list[Candidate]:
+        """By how far they are from keeping all other budgets, then by how far they are from this one."""
+
+        def distance(candidate: Candidate) -> tuple[float, float]:
+            assert candidate.figures is not None
+            excess = self._limits.excess(candidate.figures)
+            own = excess.pop(budget)
+            return max(0.0, *excess.values(), 0.0), own
+
+        known = [
+            c for c in self.candidates if c.figures is not None and c.proposal.params is not None
+        ]
+        return sorted(known, key=distance)
+
+    def _passed(self, candidate: Candidate) -> float:
+        """The part by which a candidate is expected to pass the budget that it passes most."""
+        assert candidate.figures is not None
+        return max(self._limits.excess(candidate.figures).values(), default=0.0)
 
     def _sample(self, study: Study, count: int) -> None:
         while count > 0 and not self.late:

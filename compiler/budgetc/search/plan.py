@@ -127,7 +127,7 @@ def make_plan(
         target=target,
         capability=job.capability,
         needs=needs(job.model, found[0], limits),
-        bounds=find_bounds(found[-1], limits),
+        bounds=find_bounds(found, limits),
         space=space,
         points=tuple(points),
         validation=validation,

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
 from itertools import combinations
 
-from budgetc_specs.units import format_bytes
+from budgetc_specs.units import SECONDS, format_bytes, parse_points
 
 from budgetc.figures import Limits
 from budgetc.result import Bound, Point, Proof
@@ -39,7 +41,7 @@ def prove(
         nearest = selection.nearest(budget)
         if nearest is not None and nearest.trial is not None:
             verdict = next(v for v in nearest.trial.verdicts if v.budget == budget)
-            if verdict.measured is not None and not verdict.holds:
+            if verdict.measured is not None and not verdict.holds and _can_be_allowed(verdict):
                 points.append(_point(verdict, nearest, places.index(nearest)))
     candidates = explorer.candidates
     return Proof(
@@ -56,15 +58,22 @@ def binding(
     selection: Selection, limits: Limits, candidates: Sequence[Candidate]
 ) -> tuple[BudgetName, ...]:
     """The smallest set of budgets that no candidate keeps together; the first of them in the order of verdicts."""
-    kept = [
-        {name for name in limits.names if selection.keeps(c, name)}
-        for c in candidates
-        if c.figures is not None
-    ]
-    for size in range(1, len(limits.names) + 1):
-        for names in combinations(limits.names, size):
-            if not any(own.issuperset(names) for own in kept):
-                return names
+    known = [c for c in candidates if c.figures is not None]
+    kept = [{name for name in limits.names if selection.keeps(c, name)} for c in known]
+    built = [own for own, c in zip(kept, known, strict=True) if c.trial is not None]
+    # What is expected to keep all, and was not built any more, binds nothing: then measurements alone tell.
+    binds = _uncovered(limits.names, kept)
+    return _uncovered(limits.names, built) if built and not binds else binds
+
+
+def _uncovered(
+    names: Sequence[BudgetName], kept: Sequence[set[BudgetName]]
+) -> tuple[BudgetName, ...]:
+    """The first of the smallest combinations of budgets that none keeps."""
+    for size in range(1, len(names) + 1):
+        for some in combinations(names, size):
+            if not any(own.issuperset(some) for own in kept):
+                return some
     return ()
 
 
@@ -81,6 +90,11 @@ def _point(verdict: Verdict, candidate: Candidate, place: int) -> Point:
     )
 
 
+def _can_be_allowed(verdict: Verdict) -> bool:
+    """Whether a spec can say it: no drop is above 100 points."""
+    return verdict.unit != "fraction" or (verdict.measured or 0.0) <= 1
+
+
 def allowance(verdict: Verdict) -> str:
     """A value for the spec with which a measured candidate keeps the budget.
 
@@ -90,32 +104,47 @@ def allowance(verdict: Verdict) -> str:
     reached = verdict.measured
     assert reached is not None
     if verdict.unit == "bytes":
-        return _bytes(reached)
+        return _bytes(math.ceil(reached))
     if verdict.unit == "fraction":
-        return f"{math.ceil(round(reached * 1e4, 6)) / 100:g} pp"
+        return _points(reached)
     if verdict.unit == "metric":
-        return f"{math.floor(reached * 1e4) / 1e4:g}"
+        return _decimal(math.floor(Fraction(reached) * 10**4), 4)
     high = max(reached, verdict.interval.high if verdict.interval else reached) * _ROOM
     if verdict.unit == "seconds":
         return _seconds(high)
-    return f"{_up(high):g} {verdict.unit}"
+    return f"{_up(Fraction(high))} {verdict.unit}"
 
 
-def _bytes(count: float) -> str:
+def _bytes(count: int) -> str:
     for unit, scale in (("MiB", 2**20), ("KiB", 2**10)):
         if count >= scale:
-            return f"{math.ceil(count / scale * 10) / 10:g} {unit}"
-    return format_bytes(round(count), exact=True)
+            return f"{_decimal(math.ceil(Fraction(count * 10, scale)), 1)} {unit}"
+    return format_bytes(count, exact=True)
+
+
+def _points(fraction: float) -> str:
+    """The first hundredth of a point that does not fall short of it, as it will be read."""
+    hundredths = math.floor(Fraction(fraction) * 10**4)
+    while parse_points(text := f"{_decimal(hundredths, 2)} pp") < fraction:
+        hundredths += 1
+    return text
 
 
 def _seconds(seconds: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= scale:
-            return f"{_up(seconds / scale):g} {unit}"
-    return f"{_up(seconds / 1e-9):g} ns"
+    value = Fraction(seconds)
+    for unit in ("s", "ms", "us"):
+        if value >= SECONDS[unit]:
+            return f"{_up(value / SECONDS[unit])} {unit}"
+    return f"{_up(value / SECONDS['ns'])} ns"
 
 
-def _up(value: float) -> float:
+def _up(value: Fraction) -> str:
     """Rounded up to three digits that count."""
-    scale = 10.0 ** (2 - math.floor(math.log10(value)))
-    return math.ceil(round(value * scale, 6)) / scale
+    digits = max(0, 2 - math.floor(math.log10(value)))
+    return _decimal(math.ceil(value * 10**digits), digits)
+
+
+def _decimal(count: int, digits: int) -> str:
+    """So many units of a decimal place, written without an exponent."""
+    text = f"{Decimal(count).scaleb(-digits):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

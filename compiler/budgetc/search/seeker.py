@@ -16,7 +16,7 @@ from budgetc.search.explorer import Candidate, Effort, Explorer
 from budgetc.search.knobs import Knobs
 from budgetc.search.pays import settle
 from budgetc.search.proof import prove
-from budgetc.search.selection import Selection
+from budgetc.search.selection import EARLIER, Selection
 from budgetc.search.settings import Settings
 from budgetc.search.simulations import Simulations
 from budgetc.search.space import Space
@@ -102,42 +102,44 @@ class Seeker:
         (furthest,) = self._explorer.look(
             [Proposal(self._space.furthest(), "every pass at its most")]
         )
-        bounds = find_bounds(furthest.simulated, self._limits)
-        beyond = any(bound.beyond for bound in bounds)
+        beyond = any(b.beyond for b in find_bounds([furthest.simulated], self._limits))
         self._explorer.explore(
-            [Proposal(settings, "an earlier search") for settings in earlier],
+            [Proposal(settings, EARLIER) for settings in earlier],
             max(1, round(most * OUT_OF_REACH_SHARE)) if beyond else most,
         )
+        # Should any candidate have fewer weights than the furthest, it is the bound.
+        bounds = find_bounds([c.simulated for c in self._explorer.candidates], self._limits)
+        beyond = any(bound.beyond for bound in bounds)
         chosen = None if beyond else self._selection.best()
-        pays: tuple[Payment, ...] = ()
-        if chosen is not None and not (self._space.families or self._limits.names):
-            return self._found(chosen, None, (), validation, 0)  # nothing was asked for
-        if chosen is not None:
-            chosen, pays = settle(
-                chosen,
-                self._explorer,
-                self._selection,
-                self._workshop,
-                self._limits,
-                self._effort.objective,
-            )
-            return self._found(chosen, None, pays, validation, 0)
-        if not beyond:
+        if chosen is None and not beyond:
             for budget in self._limits.names:
                 share = round(most * APPROACH_SHARE / len(self._limits.names))
                 self._explorer.approach(budget, max(1, share))
             chosen = self._selection.best()  # the sampler may have come upon one
-            if chosen is not None:
-                return self._found(chosen, None, (), validation, 0)
-        proof = prove(
+        proof = None
+        if chosen is None:
+            proof = prove(
+                self._explorer,
+                self._selection,
+                self._limits,
+                bounds,
+                self._explorer.candidates,
+                self._stopped,
+            )
+            chosen = self._selection.made()  # so may what was built to come near
+        if chosen is None:
+            return self._found(None, proof, (), validation, self._code(beyond))
+        if not (self._space.families or self._limits.names):
+            return self._found(chosen, None, (), validation, 0)  # nothing was asked for
+        left, pays = settle(
+            chosen,
             self._explorer,
             self._selection,
+            self._workshop,
             self._limits,
-            bounds,
-            self._explorer.candidates,
-            self._stopped,
+            self._effort.objective,
         )
-        return self._found(None, proof, (), validation, self._code(beyond))
+        return self._found(left, None, pays, validation, 0, of=chosen)
 
     @property
     def _stopped(self) -> str:
@@ -159,11 +161,19 @@ class Seeker:
         pays: tuple[Payment, ...],
         validation: str,
         code: int,
+        of: Candidate | None = None,
     ) -> Found:
+        """What it came to; `of` is the point of the space that the chosen one is a shorter recipe of."""
         candidates = self._explorer.candidates
         trials = {str(c.recipe): self._trial(c) for c in candidates}
         named = {str(c.recipe): c.proposal for c in candidates}
-        ends = [str(chosen.recipe)] if chosen else [p.recipe for p in proof.points] if proof else []
+        ends = (
+            [str((of or chosen).recipe)]
+            if chosen
+            else [p.recipe for p in proof.points]
+            if proof
+            else []
+        )
         answers = [named[recipe].settings for recipe in ends if named[recipe].in_space]
         shown = chosen
         if shown is None:

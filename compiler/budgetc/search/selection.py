@@ -1,13 +1,16 @@
 """Which candidates are built, and which of them is the answer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from budgetc.figures import Figures, Limits, rank
 from budgetc.result import Trial
 from budgetc.search.explorer import Candidate, Effort, Explorer, best_first
 from budgetc.search.workshop import Workshop, figures_of
 from budgetc.verdict import BudgetName
+
+EARLIER = "an earlier search"
+"""Why a candidate is looked at that an earlier search has ended with."""
 
 CONTENDERS = 3
 """Candidates built beside one that keeps all budgets, if they may be better by what only a measurement tells."""
@@ -40,17 +43,24 @@ class Selection:
         """
         champion: Candidate | None = None
         misses = beside = 0
+        wary: dict[BudgetName, None] = {}
         while not self._late:
-            following = self._next(champion)
+            following = self._next(champion, wary if 2 * misses >= self._patience else {})
             if following is None or misses >= self._patience or beside >= CONTENDERS:
                 break
             beside += champion is not None
             trial = self._workshop.make(following, _why(champion))
             if trial.outcome != "feasible":
                 misses += 1
+                wary |= dict.fromkeys(missed(trial))
             elif champion is None or self._rank(following) < self._rank(champion):
                 champion = following
         return champion
+
+    def made(self) -> Candidate | None:
+        """The best of those that were built and keep all budgets."""
+        kept = [c for c in self._explorer.candidates if c.trial and c.trial.outcome == "feasible"]
+        return min(kept, key=self._rank, default=None)
 
     def nearest(self, budget: BudgetName) -> Candidate | None:
         """The candidate that comes nearest to a budget and was measured to keep all others."""
@@ -93,25 +103,44 @@ class Selection:
         """Candidates that may turn out not to keep the budgets before the search gives up."""
         return max(4, self._effort.candidates // 5)
 
-    def _next(self, champion: Candidate | None) -> Candidate | None:
+    def _next(
+        self, champion: Candidate | None, wary: Mapping[BudgetName, None]
+    ) -> Candidate | None:
+        """What to build; what is farthest within budgets of which expectations have failed often comes first."""
         bias = self._workshop.bias
         open_ = [c for c in self._explorer.candidates if c.trial is None and c.figures]
         hopeful = [c for c in open_ if self._explorer.keeps(c, bias)]
         if champion is not None:
             best = self._rank(champion)
             hopeful = [c for c in hopeful if self._optimistic(c) < best]
-        sure = [c for c in hopeful if self._expected_to_keep(c)]
+        sure = [c for c in hopeful if self._worst(c) <= 0]
+        if sure and wary:
+            return min(sure, key=lambda c: self._worst(c, wary))
         if sure:
             return best_first(sure, self._effort.objective, bias)[0]
-        return min(hopeful, key=self._worst, default=None)
+        if hopeful:
+            return min(hopeful, key=self._worst)
+        return None if champion is not None else self._measured_before(open_)
 
-    def _expected_to_keep(self, candidate: Candidate) -> bool:
-        return self._worst(candidate) <= 0
+    def _measured_before(self, open_: Sequence[Candidate]) -> Candidate | None:
+        """What an earlier search has named, such as the nearest points of a certificate.
 
-    def _worst(self, candidate: Candidate) -> float:
+        It knew them by measurements of the final data, which outweigh what the validation data say here.
+        """
+        named = [c for c in open_ if c.proposal.origin == EARLIER]
+        exact = [c for c in named if not {"size", "memory"} & self._broken(c)]
+        return min(exact, key=self._worst, default=None)
+
+    def _broken(self, candidate: Candidate) -> set[BudgetName]:
         assert candidate.figures is not None
-        expected = candidate.figures.scaled(self._workshop.bias)
-        return max(self._limits.excess(expected).values(), default=0.0)
+        excess = self._limits.excess(candidate.figures)
+        return {name for name, part in excess.items() if part > 0}
+
+    def _worst(self, candidate: Candidate, names: Iterable[BudgetName] = ()) -> float:
+        """The largest part by which a candidate is expected to pass a budget: any, or one of these."""
+        assert candidate.figures is not None
+        excess = self._limits.excess(candidate.figures.scaled(self._workshop.bias))
+        return max((excess[name] for name in names or excess), default=0.0)
 
     def _optimistic(self, candidate: Candidate) -> tuple[float, ...]:
         """The goals at the better end of what is expected."""

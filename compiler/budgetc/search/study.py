@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from budgetc.figures import Figures, Goal, Limits
-from budgetc.search.knobs import STEPS, Knobs, Params
+from budgetc.search.knobs import STEPS, Knob, Knobs, Params, Setting
 from budgetc.search.settings import Settings
 from budgetc.search.space import Space
 from budgetc.verdict import BudgetName
@@ -86,6 +86,40 @@ def _options(families: Sequence[Any]) -> Iterator[dict[str, int | str]]:
         for option, values in family.options:
             for index in range(1, len(values)):
                 yield {f"{family.name}.{option}": index}
+
+
+def neighbours(knobs: Knobs, proposal: Proposal) -> list[Proposal]:
+    """The points that differ from another in one knob: other values of options, then amounts and parts next to its own.
+
+    Args:
+        knobs: what is turned.
+        proposal: a point of the knobs; others have no neighbours.
+    """
+    params = proposal.params
+    if params is None:
+        return []
+    found: dict[Settings, Proposal] = {}
+    steps = ((k, p) for rank in range(3) for k in knobs.knobs for p in _next_to(k, params, rank))
+    for knob, position in steps:
+        turned = {**params, knob.name: position}
+        settings = knobs.settings(turned)
+        if settings != proposal.settings:
+            found.setdefault(settings, Proposal(settings, "next to the best so far", turned))
+    return list(found.values())
+
+
+def _next_to(knob: Knob, params: Params, rank: int) -> Iterator[Setting]:
+    """Positions next to a knob's own: of options for a rank of 0, of amounts for 1, of parts for 2."""
+    at = params.get(knob.name, _neutral(knob.positions))
+    kind = 1 if knob.name.endswith(".amount") else 2 if ".part." in knob.name else 0
+    if kind != rank:
+        return
+    if kind == 0:
+        yield from (p for p in knob.positions if p != at)
+        return
+    own = knob.positions.index(at)
+    near = [own + step for step in ((-1, 1, -2, 2, -4, 4) if kind == 1 else (-1, 1))]
+    yield from (knob.positions[index] for index in near if 0 <= index < len(knob.positions))
 
 
 class Study:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from budgetc.model import Model, load_model
 from budgetc.registry import find_target
 from budgetc.search.space import Space, find_space
 from budgetc_specs.capability import Capability
+
+from .world import World
 
 ROOT = Path(__file__).parents[3]
 MODELS = {
@@ -71,3 +74,9 @@ def pictures(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
     coarse = random.uniform(low, high, (samples, -(-rows // 4), -(-columns // 4), *rest))
     fine = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, :rows, :columns]
     return fine.astype(np.float32)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Callable[..., World]:
+    """Makes worlds: `world(size=1900, drop=0.0, objective=("quality",), candidates=40, grown=0, ...)`."""
+    return partial(World, tmp_path)

@@ -4,7 +4,7 @@ from budgetc.figures import Figures, Limits
 from budgetc.search.knobs import STEPS, Knobs
 from budgetc.search.settings import Settings
 from budgetc.search.space import Choice, Family, Space
-from budgetc.search.study import Proposal, Study, first_points
+from budgetc.search.study import Proposal, Study, first_points, neighbours
 from budgetc_specs.budgets import Budgets, SizeBudget
 
 RATIOS = (0.0, 0.25, 0.5, 0.75)
@@ -150,3 +150,17 @@ def test_a_space_without_choices_has_one_point_and_no_proposals():
     own = Knobs(empty, cost, gain)
     assert [p.settings for p in first_points(empty, own, 10)] == [Settings()]
     assert Study(own, LIMITS, ("quality",), 0).ask(4) == []
+
+
+def test_neighbours_differ_in_one_knob_options_first():
+    point = Proposal(Settings(), "", {"prune.amount": 8, "prune.order": "uniform"})
+    own = neighbours(knobs(), point)
+    turned = [[n for n, v in p.params.items() if point.params.get(n) != v] for p in own]
+    assert all(len(names) == 1 for names in turned)
+    kinds = ["amount" in n or 2 * (".part." in n) for (n,) in turned]
+    assert kinds == sorted(kinds)
+    assert len({p.settings for p in own}) == len(own)
+
+
+def test_what_is_no_point_of_the_knobs_has_no_neighbours():
+    assert neighbours(knobs(), Proposal(Settings(), "an earlier search")) == []
