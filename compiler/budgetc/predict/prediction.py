@@ -50,17 +50,20 @@ class Entry:
         latency: seconds of an inference, as they are most likely.
         interval: where they lie with nine tenths of certainty.
         layers: the calls in the order in which they run.
+        arena_bound: bytes of workspace that the calls are proven to need, in any order.
     """
 
     arena: int
     latency: float
     interval: tuple[float, float]
     layers: tuple[Expected, ...]
+    arena_bound: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
             "arena": self.arena,
+            "arena_bound": self.arena_bound,
             "latency": self.latency,
             "latency_interval": list(self.interval),
             "layers": [each.to_json() for each in self.layers],
@@ -71,7 +74,8 @@ class Entry:
         """The inverse of `to_json`."""
         low, high = value["latency_interval"]
         layers = tuple(Expected.from_json(each) for each in value["layers"])
-        return Entry(value["arena"], value["latency"], (low, high), layers)
+        bound = value["arena_bound"]
+        return Entry(value["arena"], value["latency"], (low, high), layers, bound)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ def predict(
     entries = []
     for lowered in code.entries:
         layers, latency, interval = clock.expect(lowered.layers)
-        entries.append(Entry(workspace_bytes(lowered), latency, interval, layers))
+        arena, bound = workspace_bytes(lowered), lowered.arena_order_bound
+        entries.append(Entry(arena, latency, interval, layers, bound))
     return Prediction(
         size=taken.size,
         static=taken.static,

@@ -158,6 +158,11 @@ def needs(model: Model, as_it_is: Simulated, limits: Limits) -> tuple[Need, ...]
     if budgets.memory and figures:
         share = budgets.memory.max_bytes / figures.memory
         text = f"{share:.0%} of the {format_bytes(figures.memory)} that one inference of the float model takes"
+        if as_it_is.arena_bound:
+            text += (
+                f"; its workspace of {format_bytes(as_it_is.arena)} cannot be below "
+                f"{format_bytes(as_it_is.arena_bound)} in any order of its calls"
+            )
         found.append(Need("memory", "share of the float model's memory", share, text))
     seconds = limits.seconds
     if seconds is not None and macs:

@@ -36,6 +36,8 @@ class Simulated:
         choices: figures of the fastest library, and of the compact one where that is another.
         layers: of the fastest, in the order of the calls.
         refusal: why there is nothing else, or nothing.
+        arena: bytes of workspace for the first entry point, of the compact library where there is one.
+        arena_bound: what its calls are proven to need, in any order.
     """
 
     recipe: Recipe
@@ -44,6 +46,8 @@ class Simulated:
     choices: tuple[Figures, ...] = ()
     layers: tuple[Mapping[str, Any], ...] = ()
     refusal: str = ""
+    arena: int = 0
+    arena_bound: int = 0
 
     def figures(self, limits: Limits) -> Figures | None:
         """What to expect of the library that would be built: the compact one where only that keeps the budgets."""
@@ -208,7 +212,13 @@ def _simulated(recipe: Recipe, answer: Mapping[str, Any]) -> Simulated:
             compact=bool(number),
         )
         choices.append(figures)
-    layers = answer["predictions"][0]["entries"][0]["layers"]
+    first, last = (answer["predictions"][at]["entries"][0] for at in (0, -1))
     return Simulated(
-        recipe, answer["weight_bytes"], tuple(answer["ledger"]), tuple(choices), tuple(layers)
+        recipe,
+        answer["weight_bytes"],
+        tuple(answer["ledger"]),
+        tuple(choices),
+        tuple(first["layers"]),
+        arena=last["arena"],
+        arena_bound=last["arena_bound"],
     )
