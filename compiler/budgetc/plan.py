@@ -21,7 +21,7 @@ from budgetc.search.plan import Plan, make_plan
 from budgetc.search.pool import open_pool
 from budgetc.search.recipes import int8_recipe
 from budgetc.search.simulations import Simulations
-from budgetc.search.space import find_space
+from budgetc.search.space import Space, find_space
 from budgetc.verdict import check_quality_budget
 
 _PEER_SECONDS = 0.3
@@ -63,7 +63,11 @@ def plan(
             limits = Limits(budgets, _peer(job, budgets.latency and budgets.latency.max, scratch))
             observer(Event("stage", name, text="predicting candidates"))
             simulations = Simulations(job, subject, pool, cache_folder() / "simulations")
-            plans.append(make_plan(name, job, space, limits, simulations, splits.sentence))
+            recipe = None
+            if spec.passes != "auto":
+                recipe, space = spec.passes, Space((), space.preamble)
+            made = make_plan(name, job, space, limits, simulations, splits.sentence, recipe)
+            plans.append(made)
     return tuple(plans)
 
 

@@ -74,7 +74,10 @@ def _print(console: "Console", plan: "Plan") -> None:
             f"{options}",
         )
     if not plan.space.families:
-        say(console, "  nothing: no pass offers anything for this model")
+        say(
+            console,
+            "  nothing: the spec names its recipe, or no pass offers anything for this model",
+        )
     for note in plan.notes:
         say(console, f"  {note}", "dim")
     say(console, "\nwhat to expect", "bold")

@@ -1,10 +1,11 @@
 """What the budgets imply for one target, before anything is built: needs, bounds, choices, expected figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from budgetc_specs.capability import Capability
+from budgetc_specs.recipe import Recipe
 from budgetc_specs.units import format_bytes, format_seconds
 
 from budgetc.build import Job
@@ -100,7 +101,7 @@ def make_plan(
     limits: Limits,
     simulations: Simulations,
     validation: str,
-    notes: Sequence[str] = (),
+    recipe: Recipe | None = None,
 ) -> Plan:
     """Predict a few candidates that stand for the space, and hold the budgets against them.
 
@@ -111,7 +112,7 @@ def make_plan(
         limits: the budgets.
         simulations: tell what candidates would be.
         validation: which data quality is judged on.
-        notes: what else is worth knowing.
+        recipe: the only one that a spec allows; None leaves the choice to the search.
 
     Raises:
         SpecError, EnvironmentError_: the spec or this machine is at fault.
@@ -121,6 +122,8 @@ def make_plan(
     proposals = [p for p in first_points(space, knobs, POINTS - 1) if p.settings != furthest]
     named = [(space.recipe(p.settings), p.origin) for p in proposals]
     named.append((space.recipe(furthest), "every pass at its most"))
+    if recipe is not None:
+        named = [named[0], (recipe, "the recipe of the spec")]
     found = simulations.simulate([recipe for recipe, _ in named])
     points = [_expected(s, origin, limits) for s, (_, origin) in zip(found, named, strict=True)]
     return Plan(
@@ -131,7 +134,7 @@ def make_plan(
         space=space,
         points=tuple(points),
         validation=validation,
-        notes=(*space.notes, *notes),
+        notes=space.notes,
     )
 
 
