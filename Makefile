@@ -1,6 +1,6 @@
 # The tasks of this repository. A machine needs Python 3.11 or 3.12 with venv, and make; no C compiler.
 .DEFAULT_GOAL := help
-# One task at a time, even with -j: the slow tests measure latency.
+# One task at a time, even with -j: some tests measure latency.
 .NOTPARALLEL:
 .PHONY: help example test check fmt lint types imports unit slow large docs picture benchmark coverage clean distclean
 SHELL := /bin/sh
@@ -65,9 +65,10 @@ check: lint types imports ## everything but the tests
 unit: $(VENV)/.dev ## the quick tests, side by side
 	$(call timed,unit tests,$(PY) -m pytest -n $(WORKERS) -m "not slow" --durations=10)
 
-# One after another: they measure latency, and would measure each other.
-slow: $(VENV)/.dev ## the tests that compile real models, one after another
-	$(call timed,slow tests,$(PY) -m pytest -m "slow and not large" --durations=10)
+# Those that hold latencies against something would measure each other, so they run one after another.
+slow: $(VENV)/.dev ## the tests that compile real models
+	$(call timed,slow tests,$(PY) -m pytest -n $(WORKERS) -m "slow and not large and not timed" --durations=10)
+	$(call timed,timed tests,$(PY) -m pytest -m timed --durations=10)
 
 large: $(VENV)/.dev ## the same for models with more than 100 MB of weights; 10 GB of memory, 4 GB of disk
 	$(call timed,large tests,$(PY) -m pytest -m large --durations=10)

@@ -16,7 +16,7 @@ import pytest
 from budgetc.baseline import make_session
 from budgetc_specs.document import load_spec
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 EXAMPLE = Path(__file__).parents[2] / "specs" / "examples" / "mnist"
 SPEC = EXAMPLE / "spec.yaml"
