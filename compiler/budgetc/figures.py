@@ -15,6 +15,9 @@ _LOSS_DIGITS = 6
 
 Goal = Literal["quality", "latency", "size", "memory"]
 
+GOALS: tuple[Goal, ...] = ("quality", "latency", "size", "memory")
+"""All of them, what usually counts most first."""
+
 
 @dataclass(frozen=True)
 class Figures:

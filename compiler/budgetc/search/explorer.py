@@ -179,7 +179,7 @@ class Explorer:
         seen = {c.proposal.settings for c in self.candidates}
         found: dict[Settings, Proposal] = {}
         lists = [
-            [p for p in neighbours(self._knobs, c.proposal) if p.settings not in seen]
+            [p for p in neighbours(self._space, self._knobs, c.proposal) if p.settings not in seen]
             for c in centres[:CENTRES]
         ]
         for row in zip_longest(*lists):
@@ -190,9 +190,7 @@ class Explorer:
 
     def _most_promising(self) -> list[Candidate]:
         """The best of those that are expected to keep all budgets; where none does, those that are nearest to it."""
-        known = [
-            c for c in self.candidates if c.figures is not None and c.proposal.params is not None
-        ]
+        known = [c for c in self.candidates if c.figures is not None and c.proposal.in_space]
         keeping = [c for c in known if self._passed(c) <= 0]
         if keeping:
             return best_first(keeping, self._effort.objective, 1.0)
@@ -207,9 +205,7 @@ class Explorer:
             own = excess.pop(budget)
             return max(0.0, *excess.values(), 0.0), own
 
-        known = [
-            c for c in self.candidates if c.figures is not None and c.proposal.params is not None
-        ]
+        known = [c for c in self.candidates if c.figures is not None and c.proposal.in_space]
         return sorted(known, key=distance)
 
     def _passed(self, candidate: Candidate) -> float:

@@ -16,6 +16,9 @@ from budgetc.verdict import BudgetName
 _ATTEMPTS = 64
 """Proposals in a row that were there before, until the sampler is taken to know nothing new."""
 
+NEIGHBOUR = "next to the best so far"
+"""Why a point is looked at that differs little from one that is good."""
+
 _LESSER = 1e-3
 """Weight of each goal against the one before it."""
 
@@ -88,24 +91,45 @@ def _options(families: Sequence[Any]) -> Iterator[dict[str, int | str]]:
                 yield {f"{family.name}.{option}": index}
 
 
-def neighbours(knobs: Knobs, proposal: Proposal) -> list[Proposal]:
+def neighbours(space: Space, knobs: Knobs, proposal: Proposal) -> list[Proposal]:
     """The points that differ from another in one knob: other values of options, then amounts and parts next to its own.
 
     Args:
-        knobs: what is turned.
-        proposal: a point of the knobs; others have no neighbours.
+        space: what can be chosen.
+        knobs: the same as knobs.
+        proposal: a point. What is none of the knobs has neighbours that differ in one option or by one level of a part;
+            what is outside of the space has none.
     """
     params = proposal.params
     if params is None:
-        return []
+        around = _around(space, proposal.settings) if proposal.in_space else ()
+        return [Proposal(settings, NEIGHBOUR) for settings in dict.fromkeys(around)]
     found: dict[Settings, Proposal] = {}
     steps = ((k, p) for rank in range(3) for k in knobs.knobs for p in _next_to(k, params, rank))
     for knob, position in steps:
         turned = {**params, knob.name: position}
         settings = knobs.settings(turned)
         if settings != proposal.settings:
-            found.setdefault(settings, Proposal(settings, "next to the best so far", turned))
+            found.setdefault(settings, Proposal(settings, NEIGHBOUR, turned))
     return list(found.values())
+
+
+def _around(space: Space, settings: Settings) -> Iterator[Settings]:
+    said = settings.to_json()
+    levels, options = said["levels"], said["options"]
+    for family in space.families:
+        for option, values in family.options if family.name in levels else ():
+            own = options.get(family.name, {})
+            for value in values:
+                if value != own.get(option, values[0]):
+                    yield space.settings(levels, {**options, family.name: {**own, option: value}})
+    for family, choice in space.choices():
+        now = settings.level(family.name, choice.name)
+        at = 0 if now is None else choice.levels.index(now)
+        for index in (at - 1, at + 1):
+            if 0 <= index < len(choice.levels):
+                parts = {**levels.get(family.name, {}), choice.name: choice.levels[index]}
+                yield space.settings({**levels, family.name: parts}, options)
 
 
 def _next_to(knob: Knob, params: Params, rank: int) -> Iterator[Setting]:

@@ -154,7 +154,7 @@ def test_a_space_without_choices_has_one_point_and_no_proposals():
 
 def test_neighbours_differ_in_one_knob_options_first():
     point = Proposal(Settings(), "", {"prune.amount": 8, "prune.order": "uniform"})
-    own = neighbours(knobs(), point)
+    own = neighbours(SPACE, knobs(), point)
     turned = [[n for n, v in p.params.items() if point.params.get(n) != v] for p in own]
     assert all(len(names) == 1 for names in turned)
     kinds = ["amount" in n or 2 * (".part." in n) for (n,) in turned]
@@ -162,5 +162,21 @@ def test_neighbours_differ_in_one_knob_options_first():
     assert len({p.settings for p in own}) == len(own)
 
 
-def test_what_is_no_point_of_the_knobs_has_no_neighbours():
-    assert neighbours(knobs(), Proposal(Settings(), "an earlier search")) == []
+def test_neighbours_of_what_is_no_point_of_the_knobs_differ_in_an_option_or_a_level():
+    answer = SPACE.settings(
+        {"prune": {"g0": 0.25}, "quantize": {"l0": "int8"}}, {"quantize": {"calibration": "mse"}}
+    )
+    own = [p.settings for p in neighbours(SPACE, knobs(), Proposal(answer, "an earlier search"))]
+    assert len(set(own)) == len(own) == 1 + 5 + 5  # the option; two levels of g0, one of the rest
+    assert own[0].option("quantize", "calibration") is None
+    assert answer not in own
+
+
+def test_what_is_outside_of_the_space_has_no_neighbours():
+    outside = Proposal(Settings(), "without fuse", in_space=False)
+    assert neighbours(SPACE, knobs(), outside) == []
+
+
+def test_the_furthest_point_is_compared_with_its_other_options():
+    own = [p.settings for p in neighbours(SPACE, knobs(), Proposal(SPACE.furthest(), "furthest"))]
+    assert own[0].option("quantize", "calibration") == "mse"
