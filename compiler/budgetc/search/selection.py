@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from budgetc.figures import Figures, Limits, rank
 from budgetc.result import Trial
 from budgetc.search.explorer import Candidate, Effort, Explorer, best_first
-from budgetc.search.workshop import Workshop, figures_of
+from budgetc.search.workshop import Workshop, figures_of, seconds_of
 from budgetc.verdict import BudgetName
 
 EARLIER = "an earlier search"
@@ -112,7 +112,9 @@ class Selection:
         hopeful = [c for c in open_ if self._explorer.keeps(c, bias)]
         if champion is not None:
             best = self._rank(champion)
-            hopeful = [c for c in hopeful if self._optimistic(c) < best]
+            # Where no time can be measured, no build tells more of it than is expected already.
+            timed = champion.trial is not None and seconds_of(champion.trial) is not None
+            hopeful = [c for c in hopeful if self._promised(c, timed=timed) < best]
         sure = [c for c in hopeful if self._worst(c) <= 0]
         if sure and wary:
             return min(sure, key=lambda c: self._worst(c, wary))
@@ -142,11 +144,11 @@ class Selection:
         excess = self._limits.excess(candidate.figures.scaled(self._workshop.bias))
         return max((excess[name] for name in names or excess), default=0.0)
 
-    def _optimistic(self, candidate: Candidate) -> tuple[float, ...]:
-        """The goals at the better end of what is expected."""
+    def _promised(self, candidate: Candidate, *, timed: bool) -> tuple[float, ...]:
+        """The goals as they are expected; of a latency that is yet to be measured, the better end."""
         assert candidate.figures is not None
         figures = candidate.figures.scaled(self._workshop.bias)
-        return self._goals(figures, figures.fastest)
+        return self._goals(figures, figures.fastest if timed else figures.latency)
 
     def _rank(self, candidate: Candidate) -> tuple[float, ...]:
         figures = self.known(candidate)

@@ -20,6 +20,14 @@ def test_few_others_are_built_for_what_only_a_measurement_tells(world):
     assert 1 <= len(own.formula.built) <= 1 + CONTENDERS
 
 
+def test_without_a_clock_nothing_else_is_built_for_its_latency(world):
+    """As for a target that is emulated here: a build tells no more than was expected."""
+    own = world(size=2500, objective=("latency",), timing=False)
+    own.explorer.explore([], 40)
+    chosen = own.selection.best()
+    assert own.formula.built == [str(chosen.recipe)]
+
+
 def test_objectives_choose_accordingly(world):
     by_size = world(size=3900, objective=("size",))
     by_quality = world(size=3900, objective=("quality",))

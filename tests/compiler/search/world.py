@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from budgetc.figures import Figures, Limits
+from budgetc.measure.latency import Interval, Latency, Timing
 from budgetc.measure.memory import Memory
 from budgetc.measure.quality import Quality
 from budgetc.measure.size import Size
@@ -138,6 +139,7 @@ class Formula:
         measurement = Measurement(
             Size(figures.size + world.grown, 0, 0, 0),
             Memory(figures.memory, 0, 0),
+            latency=world.timed(figures.latency) if world.timing else None,
             quality=Quality("top1", 1 - drop, 1.0, drop, drop, drop, 1000),
         )
         verdicts = judge(world.limits.budgets, measurement)
@@ -167,6 +169,7 @@ class World:
         slow_codes: seconds that codes cost.
         seed: of the sampler.
         late: whether the time is up from the start.
+        timing: whether libraries can be timed.
     """
 
     def __init__(
@@ -181,12 +184,14 @@ class World:
         slow_codes=0.0,
         seed=0,
         late=False,
+        timing=True,
     ):
         given = {"size": size and f"{size} B", "quality": None}
         if drop is not None:
             given["quality"] = {"drop": f"{drop * 100:.12f} pp"}
         self.limits = Limits(Budgets.model_validate({k: v for k, v in given.items() if v}))
         self.grown, self.worse, self.slow_codes = grown, worse, slow_codes
+        self.timing = timing
         self.space = make_space()
         self.knobs = Knobs(self.space, cost, gain)
         self.formula = Formula(self)
@@ -198,6 +203,11 @@ class World:
         self.explorer = Explorer(*parts, self.effort, "host", ignore)
         self.selection = Selection(self.explorer, self.workshop, self.limits, self.effort)
         self.seeker = Seeker(*parts, self.workshop, self.effort, "host", ignore)
+
+    def timed(self, seconds):
+        """As long as was expected."""
+        timing = Timing("ours", 100, *[seconds] * 5)
+        return Latency(timing, {}, "p50", Interval(seconds, seconds), None, None, "PASS", 1)
 
     def figures(self, recipe):
         """By the formula."""
