@@ -43,6 +43,13 @@ class Session:
         return dict(zip(self.outputs, results, strict=True))
 
 
+_SHARED = "Attempt to replace the existing tensor"
+"""What onnxruntime says where it recodes weights for exact integers, and two layers share a constant of theirs.
+
+Without that rewriting it computes the model as it is written, which is exact as well.
+"""
+
+
 def make_session(
     data: bytes,
     *,
@@ -77,6 +84,8 @@ def make_session(
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        if exact_integers and optimisation == "all" and _SHARED in str(error):
+            return make_session(data, threads=threads, optimisation="basic", exact_integers=True)
         raise _refused("load", error) from error
     return Session(session, tuple(o.name for o in session.get_outputs()))
 

@@ -10,7 +10,7 @@ from budgetc.data import load_data
 from budgetc.measure.classification import top1
 from budgetc.model import load_model
 from budgetc_specs.errors import ModelError
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 EXAMPLES = Path(__file__).parents[2] / "specs/examples"
 
@@ -100,3 +100,47 @@ def test_what_onnxruntime_refuses(mnist):
     future.opset_import[0].version = 10_000
     with pytest.raises(ModelError, match="onnxruntime does not load the model"):
         make_session(future.SerializeToString())
+
+
+def _two_coded_products(shared):
+    """Two products in QDQ form, whose weights have one zero point or one each."""
+    random = np.random.default_rng(0)
+    zeros = ["zero", "zero" if shared else "zero_1"]
+    constants = {
+        "w0": random.integers(-127, 128, (8, 8)).astype(np.int8),
+        "w1": random.integers(-127, 128, (8, 8)).astype(np.int8),
+        **dict.fromkeys(zeros, np.int8(0)),
+        "scale": np.float32(0.01),
+        "middle": np.uint8(128),
+    }
+    nodes, value = [], "x"
+    for i, zero in enumerate(zeros):
+        steps = [
+            ("QuantizeLinear", [value, "scale", "middle"], f"q{i}"),
+            ("DequantizeLinear", [f"q{i}", "scale", "middle"], f"d{i}"),
+            ("DequantizeLinear", [f"w{i}", "scale", zero], f"v{i}"),
+            ("MatMul", [f"d{i}", f"v{i}"], f"m{i}"),
+            ("QuantizeLinear", [f"m{i}", "scale", "middle"], f"o{i}"),
+            ("DequantizeLinear", [f"o{i}", "scale", "middle"], f"y{i}"),
+        ]
+        nodes += [helper.make_node(kind, inputs, [output]) for kind, inputs, output in steps]
+        value = f"y{i}"
+    graph = helper.make_graph(
+        nodes,
+        "products",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info(value, TensorProto.FLOAT, [1, 8])],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def test_exact_integers_where_layers_share_a_zero_point():
+    """onnxruntime refuses to recode such weights; the answers are those of zero points that are not shared."""
+    x = {"x": np.linspace(-1, 1, 8, dtype=np.float32)[None]}
+    answers = [
+        make_session(_two_coded_products(shared), exact_integers=True).run(x)["y1"]
+        for shared in (False, True)
+    ]
+    np.testing.assert_array_equal(*answers)

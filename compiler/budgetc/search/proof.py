@@ -62,7 +62,7 @@ def binding(
     kept = [{name for name in limits.names if selection.keeps(c, name)} for c in known]
     built = [own for own, c in zip(kept, known, strict=True) if c.trial is not None]
     # What is expected to keep all, and was not built any more, binds nothing: then measurements alone tell.
-    binds = _uncovered(limits.names, kept)
+    binds = _uncovered(limits.names, kept) if kept else ()
     return _uncovered(limits.names, built) if built and not binds else binds
 
 

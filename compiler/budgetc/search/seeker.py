@@ -143,6 +143,9 @@ class Seeker:
 
     @property
     def _stopped(self) -> str:
+        refusals = [c.simulated.refusal for c in self._explorer.candidates if c.figures is None]
+        if refusals and len(refusals) == len(self._explorer.candidates):
+            return f"nothing can be made of the model: {refusals[0]}"
         if not self._explorer.late and time.monotonic() <= self._effort.deadline:
             return ""
         return f"the search time was up after {len(self._explorer.candidates)} candidates"

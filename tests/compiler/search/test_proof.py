@@ -72,6 +72,11 @@ def test_a_budget_that_no_candidate_keeps_binds_alone(world):
     assert binding(own.selection, own.limits, own.explorer.candidates) == ("size",)
 
 
+def test_where_all_was_refused_no_budget_is_to_blame(world):
+    own = world(size=10, drop=0.0)
+    assert binding(own.selection, own.limits, []) == ()
+
+
 def test_what_can_be_kept_binds_nothing(world):
     own = world(size=4000, drop=1.0)
     own.explorer.explore([], 12)
