@@ -46,7 +46,7 @@ def test_constants_without_dimensions_keep_none(graph):
 
 def test_labels_name_the_operator_of_the_model(make_graph):
     made = make_graph("g (float[3] x) => (float[3] y) { y = Relu(x) }")
-    assert made.operations[0].label == 'the Relu node "Relu_0"'
+    assert made.operations[0].label == 'the Relu node "y"'
     assert Operation("map", "m", (), ("y",)).label == 'the map node "m"'
 
 

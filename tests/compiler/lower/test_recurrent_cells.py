@@ -28,6 +28,7 @@ def value(expression: Expr, refs: Mapping[int, float]) -> float:
         "fma": lambda: a[0] * a[1] + a[2],
         "exp": lambda: np.exp(a[0]),
         "log": lambda: np.log(a[0]),
+        "log1p": lambda: np.log1p(a[0]),
         "tanh": lambda: np.tanh(a[0]),
         "abs": lambda: abs(a[0]),
         "max": lambda: max(a),
