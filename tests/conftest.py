@@ -2,7 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from budgetc.emit.zig import Zig
 from budgetc.load import Interface
 from budgetc.lower.lowered import Call, Fill, Lowered, Pointer, Port
 from budgetc_specs.capability import Capability
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it off
+
+from cluster import Cluster, cluster
 
 # Whoever starts a run in the background may have it ignore Ctrl-C, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -166,3 +172,14 @@ def build_toy(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Call
         return Toy(folder, library, interface([model], name, library.name), sheet)
 
     return make
+
+
+@pytest.fixture
+def dask_cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """Starts Dask clusters on loopback: `dask_cluster(environment, workers)`; they end with the test."""
+    with ExitStack() as stack:
+
+        def start(environment: dict[str, str], workers: int = 2) -> Cluster:
+            return stack.enter_context(cluster(tmp_path / "dask", environment, workers))
+
+        yield start

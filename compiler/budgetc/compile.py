@@ -4,8 +4,8 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from budgetc_specs.spec import Spec
 
 from budgetc.artefact import write_artefact
 from budgetc.assess import Reference, make_reference
-from budgetc.build import Job, run_passes, write_models
+from budgetc.build import Built, Job, run_passes, write_models
 from budgetc.data import Data
 from budgetc.entries import entry_names
 from budgetc.measure.metrics import Metric, resolve_metric
@@ -89,16 +89,13 @@ def compile(  # noqa: A001  the public name of what the tool does
             if pool is None:
                 assert not isinstance(spec.passes, str)
                 found, built = try_recipe(inquiry, spec.passes, place, observer)
-            else:
-                journal = open_journal(inquiry)
-                stack.callback(journal.close)
-                journals.append(journal)
+                results.append(_handed_over(found, built, digests, destination))
+                continue
+            inquiry, journal = open_journal(inquiry, observer)
+            with _kept(journal):
                 found, built = search_target(inquiry, pool, journal, place, observer)
-            if built and found.chosen:
-                folder = destination / name
-                write_artefact(built, found.chosen, found.capability, digests, folder)
-                found = replace(found, folder=folder)
-            results.append(found)
+                results.append(_handed_over(found, built, digests, destination))
+            journals.append(journal)
         if pool is not None:
             for note in pool.notes:
                 observer(Event("note", "", text=note))
@@ -107,6 +104,31 @@ def compile(  # noqa: A001  the public name of what the tool does
         for journal in journals:  # now that all is written, there is nothing to take up again
             journal.finish()
     return result
+
+
+def _handed_over(
+    found: TargetResult, built: Built | None, digests: Mapping[str, str], destination: Path
+) -> TargetResult:
+    """What was found, with the folder of its artefact where there is one to write."""
+    if built is None or found.chosen is None:
+        return found
+    folder = destination / found.target
+    write_artefact(built, found.chosen, found.capability, digests, folder)
+    return replace(found, folder=folder)
+
+
+@contextmanager
+def _kept(journal: Journal) -> Iterator[None]:
+    """Let a journal go at the end of the block; whoever interrupts that hears what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        built = f"{journal.measured} built candidate{'' if journal.measured == 1 else 's'}"
+        error.add_note(f"kept: {built} and all that was simulated.")
+        error.add_note("the next run of the same spec goes on from there.")
+        raise
+    finally:
+        journal.close()
 
 
 def _write_result(result: Result, folder: Path) -> None:

@@ -97,7 +97,8 @@ class _Folders:
         self._before = {folder: _identity(folder) for folder in folders}
 
     def explain(self, error: BaseException) -> None:
-        """Add to the error what is true of the output folders now."""
+        """Add to the error what is true of the output folders now; a search says itself what is kept of it."""
+        kept = bool(getattr(error, "__notes__", ()))
         written = [f for f, before in self._before.items() if _identity(f) != before]
         for folder in written:
             error.add_note(f"already written, and complete: {folder}")
@@ -106,7 +107,8 @@ class _Folders:
             for folder in rest:
                 state = "left as it was" if folder.exists() else "not written"
                 error.add_note(f"{state}: {folder}")
-            error.add_note("the next run starts from the beginning.")
+            if not kept:
+                error.add_note("the next run starts from the beginning.")
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

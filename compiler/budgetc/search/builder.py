@@ -77,6 +77,11 @@ class Builder:
         shutil.rmtree(folder, ignore_errors=True)
         return trial, None
 
+    def spend(self, seconds: float) -> None:
+        """Take what an earlier run of the same search has tuned for from the time to tune."""
+        if self._tuning_left is not None:
+            self._tuning_left = max(0.0, self._tuning_left - seconds)
+
     def discard(self, built: Built | None) -> None:
         """Remove what was made of a candidate, once it is kept elsewhere."""
         if built is not None:
@@ -133,9 +138,7 @@ class Builder:
             built = build(job, optimised, folder, say, compact=compact)
             taken = built.seconds["tuning"]
         finally:
-            if job.tuning is not None:
-                spent = time.monotonic() - begin if taken is None else taken
-                self._tuning_left = max(0.0, job.tuning - spent)
+            self.spend(time.monotonic() - begin if taken is None else taken)
         return built
 
     def _folder(self) -> Path:

@@ -1,5 +1,6 @@
 """What a search has measured, written down at once: a run that was killed goes on where it was."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,38 +20,57 @@ from budgetc.load import Interface
 from budgetc.lower.lowered import Lowered
 from budgetc.model import parse_model
 from budgetc.result import Trial
+from budgetc.store import write_atomic
 
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
+_TRIAL_KIND = "trial"
 _DIGEST = 16
+_POLL_S = 0.2
 
 
 class Journal:
     """The journal of one search: a file of lines, and a folder with each library that may be handed over.
 
-    A line is a kind, a key, a value and their digest. What a kill has cut off is not there when it is read again.
+    A line is a kind, a key, a value and their digest. A line that a kill has cut off, or that is damaged, is not there
+    when the journal is read again; the others are. Only one run at a time has the journal: where another one does the
+    same search, this one waits for it to let go. Both would measure at once, and disturb each other; and what the
+    first one has simulated serves the second, so that it is through much sooner.
 
     Args:
         folder: of this search; made if it is not there.
+        waiting: called where another run has the journal, before that is waited for.
 
     Raises:
-        EnvironmentError_: another run of the same search is under way.
+        EnvironmentError_: the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, waiting: Callable[[], None] = lambda: None) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(folder / ".lock", timeout=0)
-        try:
-            self._lock.acquire()
-        except filelock.Timeout:
-            raise EnvironmentError_(
-                "another run is searching for the same spec and target",
-                "wait for it to end; both would measure at once, and disturb each other.",
-            ) from None
         self._file = folder / "journal.jsonl"
+        self._lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except filelock.Timeout:
+                waiting()
+                self._lock.acquire(poll_interval=_POLL_S)
+            shutil.rmtree(self._finished, ignore_errors=True)
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            self._lock.release()
+            raise EnvironmentError_(
+                f"{folder}: what the search finds cannot be written down: {error.strerror}",
+                "let BUDGETC_CACHE name a folder that can be written to.",
+            ) from error
         self._known: dict[tuple[str, str], Any] = {}
         self._read()
         self.resumed = bool(self._known)
+
+    @property
+    def measured(self) -> int:
+        """Candidates that are written down."""
+        return sum(kind == _TRIAL_KIND for kind, _ in self._known)
 
     def value(self, kind: str, key: str) -> Any:
         """What was written under a key; None where nothing was."""
@@ -74,7 +94,7 @@ class Journal:
 
     def trial(self, key: str) -> tuple[Trial, Built | None] | None:
         """A candidate that was measured, and its library where that was kept and is whole."""
-        value = self.value("trial", key)
+        value = self.value(_TRIAL_KIND, key)
         if value is None:
             return None
         try:
@@ -92,7 +112,7 @@ class Journal:
             "trial": _TRIAL.dump_python(_without_arrays(trial), mode="json"),
             "kept": None if built is None else self._described(built),
         }
-        self.write("trial", key, value)
+        self.write(_TRIAL_KIND, key, value)
         return built
 
     def close(self) -> None:
@@ -100,26 +120,36 @@ class Journal:
         self._lock.release()
 
     def finish(self) -> None:
-        """The search has an answer: nothing of it is to be taken up again."""
-        for path in self._folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-        self._file.unlink(missing_ok=True)
-        self.close()
-        (self._folder / ".lock").unlink(missing_ok=True)
+        """Forget the search: its answer is handed over. Where another run has taken it up, it is left to that one."""
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self._folder.rename(self._finished)  # at once, so that nobody goes on with a part of it
+        shutil.rmtree(self._finished, ignore_errors=True)
+        # Gone while it is still held: whoever opened it before finds that it has no name any more, and tries again.
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release(force=True)
+
+    @property
+    def _finished(self) -> Path:
+        return self._folder.with_name(f".{self._folder.name}.finished")
 
     def _read(self) -> None:
+        """Take every whole line; the rest is removed, or the next line would be glued to what was cut off."""
         if not self._file.exists():
             return
-        whole = 0
-        for line in self._file.read_bytes().splitlines(keepends=True):
+        written = self._file.read_bytes()
+        whole = []
+        for line in written.splitlines(keepends=True):
             digest, _, text = line.decode(errors="replace").partition(" ")
-            if not text.endswith("\n") or digest != _digest(text.rstrip("\n")):
-                break
-            kind, key, value = json.loads(text)
-            self._known[kind, key] = value
-            whole += len(line)
-        os.truncate(self._file, whole)  # or the next line would be glued to what was cut off
+            if text.endswith("\n") and digest == _digest(text.removesuffix("\n")):
+                kind, key, value = json.loads(text)
+                self._known[kind, key] = value
+                whole.append(line)
+        if b"".join(whole) != written:
+            write_atomic(self._file, b"".join(whole))
 
     def _moved(self, key: str, built: Built) -> Built:
         """The library in a folder of the journal, with what a hand-over needs and no more."""

@@ -2,26 +2,25 @@
 
 import contextlib
 import functools
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from budgetc_specs.errors import BudgetcError, EnvironmentError_
 
-from budgetc.search.remote import run_remote
+from budgetc.search.remote import Maker, run_remote
 from budgetc.search.tasks import Answer, Task, run_task
 
 _POLL_S = 1.0
-_ALONE_S = 30.0
+ALONE_S = 30.0
 """A cluster may be without workers for so long before its tasks are taken back."""
 
-_CONNECT_S = 10.0
-
+CONNECT_S = 10.0
 
 Heard = Callable[[int, dict[str, Any]], None]
 
@@ -115,12 +114,16 @@ class DaskPool:
 
     Args:
         address: of the scheduler.
+        alone_s: seconds that it may be without workers before its tasks are taken back.
+        connect_s: seconds that the scheduler has to answer.
 
     Raises:
         EnvironmentError_: Dask is not installed, or no scheduler answers.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self, address: str, *, alone_s: float = ALONE_S, connect_s: float = CONNECT_S
+    ) -> None:
         try:
             from distributed import Client  # noqa: PLC0415  an extra
         except ImportError as error:
@@ -129,7 +132,7 @@ class DaskPool:
                 'pip install "budgetc[dask]", here and where the workers run.',
             ) from error
         try:
-            self._client: Any = Client(address, timeout=_CONNECT_S, set_as_default=False)
+            self._client: Any = Client(address, timeout=connect_s, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise EnvironmentError_(
                 f"search.executor: no Dask scheduler answers at {address}: {error}",
@@ -137,7 +140,12 @@ class DaskPool:
             ) from error
         self.name = f"Dask at {address}"
         self.notes: list[str] = []
-        self.workers = max(1, len(self._client.scheduler_info().get("workers", ())))
+        self._alone_s, self._connect_s = alone_s, connect_s
+        self._maker = Maker.here()
+        self._crew: dict[str, int] = {}
+        self._lost: list[str] = []
+        self.workers = 1
+        self._muster()
         self._executor: Executor = self._client.get_executor(pure=False)
         self._sent: dict[tuple[Path, int, int], Any] = {}
         self._local: LocalPool | None = None
@@ -146,9 +154,11 @@ class DaskPool:
         """See `Pool`; what is done elsewhere is heard of when it has ended."""
         open_ = dict(enumerate(tasks))
         if self._local is None:
+            self._muster()
             for position, answer in self._there(tasks):
                 del open_[position]
                 yield position, answer
+            self._muster()
         if open_:
             positions = list(open_)
             left = [open_[p] for p in positions]
@@ -159,9 +169,10 @@ class DaskPool:
         """Let the cluster go; what still runs there is not awaited."""
         if self._local is not None:
             self._local.close()
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(Exception):  # whatever a lost connection makes Dask raise
             self._executor.shutdown(wait=False)
-            self._client.close(timeout=_CONNECT_S)
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=self._connect_s)
 
     def _there(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer]]:
         """Answers from the cluster, as long as it gives any."""
@@ -171,7 +182,7 @@ class DaskPool:
             self._give_up(f"tasks could not be sent: {type(error).__name__}")
             return
         try:
-            for future, position in _ended(futures, self._deserted):
+            for future, position in _ended(futures, self._deserted, self._alone_s):
                 try:
                     answer = future.result()
                 except BudgetcError:
@@ -184,12 +195,13 @@ class DaskPool:
             self._give_up("it has no workers any more")
         finally:
             for future in futures:
-                future.cancel()
+                with contextlib.suppress(Exception):  # the connection may be lost
+                    future.cancel()
 
     def _submit(self, task: Task) -> "Future[Answer]":
         suffixes = tuple(path.suffix for path in task.files.values())
         blobs = [self._blob(path) for path in task.files.values()]
-        return self._executor.submit(run_remote, task, version("budgetc"), suffixes, *blobs)
+        return self._executor.submit(run_remote, task, self._maker, suffixes, *blobs)
 
     def _blob(self, path: Path) -> Any:
         """A file's bytes as they lie on the cluster; each file is sent once."""
@@ -198,6 +210,26 @@ class DaskPool:
         if key not in self._sent:
             self._sent[key] = self._client.scatter(path.read_bytes(), direct=False, hash=True)
         return self._sent[key]
+
+    def _muster(self) -> None:
+        """See who is there; a worker that was there before and is gone is worth a note."""
+        try:
+            there: dict[str, int] = self._client.nthreads()
+        except (
+            Exception
+        ):  # whatever a broken connection makes Dask raise; `_deserted` deals with it
+            return
+        self._lost += [name for name in self._crew if name not in there]
+        self._crew = there
+        self.workers = max(1, sum(there.values()))
+        self.notes = [note for note in self.notes if not note.startswith(self._loss)]
+        if self._lost:
+            count = f"{len(self._lost)} worker{'' if len(self._lost) == 1 else 's'}"
+            self.notes.append(f"{self._loss} {count}: what was done there was done again")
+
+    @property
+    def _loss(self) -> str:
+        return f"{self.name} has lost"
 
     def _deserted(self) -> bool:
         """Whether there is nobody who could answer."""
@@ -227,7 +259,7 @@ class _DesertedError(Exception):
 
 def _as_they_end(futures: "dict[Future[Answer], int]") -> Iterator[tuple[int, Answer]]:
     try:
-        for future, position in _ended(futures, lambda: False):
+        for future, position in _ended(futures, lambda: False, math.inf):
             yield position, future.result()
     finally:
         for future in futures:
@@ -235,12 +267,12 @@ def _as_they_end(futures: "dict[Future[Answer], int]") -> Iterator[tuple[int, An
 
 
 def _ended(
-    futures: "dict[Future[Answer], int]", deserted: Any
+    futures: "dict[Future[Answer], int]", deserted: Callable[[], bool], alone_s: float
 ) -> Iterator[tuple["Future[Answer]", int]]:
     """Futures as they end.
 
     Raises:
-        _DesertedError: `deserted` held for a while, and nothing ended.
+        _DesertedError: `deserted` held for so many seconds, and nothing ended.
     """
     pending = set(futures)
     since: float | None = None
@@ -252,5 +284,5 @@ def _ended(
             since = None
         elif since is None:
             since = time.monotonic()
-        elif time.monotonic() - since > _ALONE_S:
+        elif time.monotonic() - since > alone_s:
             raise _DesertedError

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -176,6 +177,25 @@ def try_recipe(
     return result, built
 
 
+def open_journal(inquiry: Inquiry, observer: Observer) -> tuple[Inquiry, Journal]:
+    """The journal of a search, and the inquiry with the time back that was spent on waiting for another run.
+
+    Raises:
+        EnvironmentError_: the cache folder cannot be written to.
+    """
+
+    def waiting() -> None:
+        text = "another run is searching for the same: this one goes on when that has ended"
+        observer(Event("note", inquiry.name, text=text))
+
+    begin = time.monotonic()
+    journal = Journal(_searches() / _digest(_question(inquiry)), waiting)
+    if journal.resumed:
+        observer(Event("note", inquiry.name, text="going on with a search that was cut short"))
+    deadline = inquiry.effort.deadline + time.monotonic() - begin
+    return replace(inquiry, effort=replace(inquiry.effort, deadline=deadline)), journal
+
+
 def search_target(
     inquiry: Inquiry, pool: Pool, journal: Journal, scratch: Path, observer: Observer
 ) -> tuple[TargetResult, Built | None]:
@@ -192,14 +212,12 @@ def search_target(
         BudgetcError: the spec, the model or this machine does not allow it.
     """
     job = inquiry.job
-    if journal.resumed:
-        observer(Event("note", inquiry.name, text="going on with a search that was cut short"))
     past = _searches() / f"earlier-{_digest(_about(inquiry))}.json"
     earlier = journal.once("earlier", lambda: _read(past))
     peers = journal.once("peers", lambda: peer_seconds(inquiry))
     known = survey(inquiry, peers, observer)
     observer(Event("search", inquiry.name, limits=known.limits))
-    simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations")
+    simulations = Simulations(job, inquiry.subject, pool, cache_searches() / "simulations")
     builder = Builder(job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
     seeker = Seeker(
         known.space,
@@ -231,17 +249,8 @@ def search_target(
     return result, found.built
 
 
-def open_journal(inquiry: Inquiry) -> Journal:
-    """The journal of this very search, with what a run that was cut short has left in it.
-
-    Raises:
-        EnvironmentError_: another run does the same.
-    """
-    return Journal(_searches() / _digest(_question(inquiry)))
-
-
 def _searches() -> Path:
-    return cache_folder() / "searches"
+    return cache_searches() / "searches"
 
 
 def _missed(trial: Trial, bounds: Sequence[Bound]) -> str:
@@ -272,6 +281,7 @@ def _question(inquiry: Inquiry) -> dict[str, Any]:
     data = (splits.calibration, splits.validation, splits.evaluation)
     return {
         **_about(inquiry),
+        "target": inquiry.name,
         "budgets": inquiry.budgets.model_dump(mode="json"),
         "capability": job.capability.model_dump(mode="json"),
         "library": [job.name, job.library, job.trials, job.tuning],

@@ -81,4 +81,7 @@ def run_task(
             return Answer(refusal=error.message)
         except BudgetcError as error:
             return Answer(refusal=str(error))
+        missing = [name for name in task.made if not (folder / name).is_file()]
+        if missing:
+            raise AssertionError(f"BUG: {task.function} left no {', '.join(missing)}")
         return Answer(result, {n: (folder / n).read_bytes() for n in task.made})

@@ -59,6 +59,7 @@ class Workshop:
         known = self._journal.trial(key)
         if known is not None and (known[1] is not None or known[0].outcome != "feasible"):
             trial, built = known
+            self._builder.spend(float(trial.parts.get("seconds", {}).get("tuning", 0.0)))
         else:
 
             def say(text: str) -> None:

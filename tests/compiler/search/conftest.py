@@ -1,5 +1,6 @@
 """What the tests of the search share: the real models with their data, loaded once."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from budgetc_specs.capability import Capability
 
 from .world import World
 
+_PATH = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
 ROOT = Path(__file__).parents[3]
 MODELS = {
     path.stem: path
@@ -80,3 +82,9 @@ def pictures(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
 def world(tmp_path: Path) -> Callable[..., World]:
     """Makes worlds: `world(size=1900, drop=0.0, objective=("quality",), candidates=40, grown=0, ...)`."""
     return partial(World, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _probes_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children find `search_probes`."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *_PATH]))
