@@ -217,7 +217,7 @@ def search_target(
     peers = journal.once("peers", lambda: peer_seconds(inquiry))
     known = survey(inquiry, peers, observer)
     observer(Event("search", inquiry.name, limits=known.limits))
-    simulations = Simulations(job, inquiry.subject, pool, cache_searches() / "simulations")
+    simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations")
     builder = Builder(job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
     seeker = Seeker(
         known.space,
@@ -250,7 +250,7 @@ def search_target(
 
 
 def _searches() -> Path:
-    return cache_searches() / "searches"
+    return cache_folder() / "searches"
 
 
 def _missed(trial: Trial, bounds: Sequence[Bound]) -> str:
