@@ -70,6 +70,12 @@ def write_tiny(folder: Path) -> Path:
     return folder / "spec.yaml"
 
 
+@pytest.fixture(scope="session")
+def make_tiny() -> Callable[[Path], Path]:
+    """Writes the tiny model, its data and its spec into a folder."""
+    return write_tiny
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """The spec of the tiny model, in a folder of the test's own."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from budgetc.child import report_progress
-from budgetc.worker import ChildDied, run_child
+from budgetc.worker import Cancelled, ChildDied, run_child
 from budgetc_specs.errors import Diagnostic, ModelError, SpecError
 
 HERE = "test_worker"
@@ -254,3 +254,25 @@ def test_calls_run_side_by_side():
     for thread in threads:
         thread.join()
     assert sorted(results) == [0, 1, 2, 3]
+
+
+def test_cancelled_before_and_meanwhile(tmp_path):
+    pids, event = tmp_path / "pids", threading.Event()
+
+    def cancel():
+        while not (pids.exists() and pids.read_text().endswith("\n")):
+            time.sleep(0.05)
+        event.set()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(Cancelled):
+        call("hang", arguments={"pid_file": str(pids)}, cancelled=event)
+    thread.join()
+    assert all(gone(int(pid)) for pid in pids.read_text().split())
+    with pytest.raises(Cancelled):
+        call("steps", arguments={"count": 1}, cancelled=event)
+
+
+def test_an_event_that_is_not_set_changes_nothing():
+    assert call("steps", arguments={"count": 2}, cancelled=threading.Event()) == 2

@@ -185,8 +185,8 @@ class Simulations:
         try:
             answer: Mapping[str, Any] = json.loads(self._path(recipe).read_text(encoding="utf-8"))
             _simulated(recipe, answer)
-        except (OSError, KeyError, TypeError, ValueError):
-            return None
+        except (OSError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return None  # nothing is there, or something that nobody here has written
         return answer
 
 
