@@ -271,3 +271,30 @@ def test_two_workers_of_a_dask_cluster_find_the_same(undisturbed, tmp_path, dask
     notes = [text for kind, _, text in searching.heard(1) if kind == "note"]
     lost = f"Dask at {cluster.address} has lost 1 worker: what was done there was done again"
     assert notes == ([lost] if killed else [])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_runs_for_two_folders_take_turns(undisturbed, tmp_path):
+    first, expected = undisturbed
+    searching = Searching.fresh(tmp_path / "twice", first.cache, *WARM, "simulated", "simulations")
+    process = searching.start()
+    while not searching.journal():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    second = subprocess.run(
+        [
+            *(sys.executable, "-m", "budgetc.cli.main", "compile", searching.folder / "spec.yaml"),
+            *("--out", searching.folder / "other", "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        env={**searching.environment, "NO_COLOR": "1"},
+        check=False,
+    )
+    said = process.communicate()[1]
+    assert (process.returncode, second.returncode) == (0, 0), said + second.stderr
+    assert "another run is searching for the same: this one goes on when" in second.stderr
+    (found,) = json.loads(second.stdout)["targets"]
+    assert found["chosen"]["recipe"] == expected["chosen"]["recipe"]
+    assert (searching.folder / "other" / "host" / "manifest.json").is_file()
