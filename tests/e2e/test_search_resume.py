@@ -131,7 +131,7 @@ def course(target: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for trial in target["trials"]:
         expected = dict(trial["predicted"] or {})
-        for name in ("latency", "fastest", "slowest"):
+        for name in ("latency", "latency_interval"):
             expected.pop(name, None)
         verdicts = [(v["budget"], v["measured"], v["status"]) for v in trial["verdicts"] or ()]
         found.append(
