@@ -1,0 +1,144 @@
+"""The promise: every budget kept, or a certificate that holds when it is followed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from budgetc.baseline import make_session
+from budgetc.model import load_model
+from budgetc.report.page import render
+from budgetc_specs.units import parse_bytes, parse_points
+from onnx import TensorProto, helper, numpy_helper
+
+pytestmark = pytest.mark.slow
+
+CLASSES, FEATURES, HIDDEN, SAMPLES = 10, 8, 24, 400
+KEYS = {"size": "budgets.size", "quality": "budgets.quality.drop"}
+
+
+def network() -> onnx.ModelProto:
+    """A convolution and two dense layers, 100 KiB in float, with weights that were never trained."""
+    random = np.random.default_rng(0)
+
+    def weights(name, *shape):
+        scale = np.sqrt(2 / np.prod(shape[1:]))
+        return numpy_helper.from_array((random.normal(size=shape) * scale).astype("f4"), name)
+
+    flat = 16 * FEATURES * FEATURES
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("Flatten", ["r"], ["f"], "flatten"),
+        helper.make_node("Gemm", ["f", "w1"], ["g"], "wide", transB=1),
+        helper.make_node("Relu", ["g"], ["h"], "relu_1"),
+        helper.make_node("Gemm", ["h", "w2"], ["y"], "last", transB=1),
+    ]
+    shape = [1, 1, FEATURES, FEATURES]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, CLASSES])],
+        [
+            weights("w0", 16, 1, 3, 3),
+            weights("w1", HIDDEN, flat),
+            weights("w2", CLASSES, HIDDEN),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The spec of a network whose own answers are the labels, so that codes lose a little and pruning much."""
+    folder = tmp_path_factory.mktemp("net")
+    onnx.save(network(), folder / "net.onnx")
+    session = make_session(load_model(folder / "net.onnx").data, threads=1)
+    for seed, part in enumerate(("calibration", "validation", "evaluation")):
+        x = np.random.default_rng(seed).normal(size=(SAMPLES, 1, FEATURES, FEATURES)).astype("f4")
+        label = [int(next(iter(session.run({"x": each[None]}).values())).argmax()) for each in x]
+        np.savez(folder / f"{part}.npz", x=x, label=np.array(label))
+    document = {
+        "budgetc": 1,
+        "model": "net.onnx",
+        "data": {p: f"{p}.npz" for p in ("calibration", "validation", "evaluation")},
+        "quality": {"metric": "top1"},
+        "search": {"candidates": 10},
+        "output": {"name": "net"},
+    }
+    (folder / "spec.json").write_text(json.dumps(document))
+    return folder / "spec.json"
+
+
+@pytest.fixture
+def search(net, tmp_path, zig_cache):
+    """Runs a search: its exit code and what it wrote about the only target."""
+    environment = {**os.environ, "BUDGETC_CACHE": str(zig_cache), "NO_COLOR": "1"}
+
+    def run(also: Path | None = None, **values: str):
+        given = [f"--set={key.replace('__', '.')}={value}" for key, value in values.items()]
+        command = [sys.executable, "-m", "budgetc.cli.main", "compile", str(net), *given]
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "out")],
+            env={**environment, "PYTHONPATH": str(also or "")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        file = tmp_path / "out" / "result.json"
+        assert file.exists(), done.stderr
+        result = json.loads(file.read_text())
+        assert result["exit_code"] == done.returncode
+        assert "<html" in render(result)
+        return done.returncode, result["targets"][0]
+
+    return run
+
+
+def figures(target):
+    return target["chosen"]["measurement"]
+
+
+def test_a_budget_is_kept_and_the_report_shows_what_was_looked_at(search, tmp_path):
+    code, target = search(budgets__size="48 KiB")
+    assert code == 0
+    assert figures(target)["size"]["bytes"] <= 48 * 1024
+    simulated = [t for t in target["trials"] if t["stage"] == "simulated"]
+    assert simulated
+    assert all(t["predicted"]["size"] for t in simulated if t["outcome"] != "refused")
+    assert {p["pass"].partition("{")[0] for p in target["pays"]} >= {"fuse", "quantize"}
+    for payment in target["pays"]:
+        gone = payment["pass"] not in target["chosen"]["recipe"]
+        assert gone == (not payment["kept"])
+        assert payment["text"].startswith("dropped, it does not pay") == gone
+    assert target["layers"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(layer["name"] in page for layer in target["layers"] if "name" in layer)
+    assert all(payment["text"][:24] in page for payment in target["pays"])
+
+
+def test_budgets_that_conflict_are_named_and_relaxing_either_as_said_is_enough(search, tmp_path):
+    strict = {"budgets__size": "20 KiB", "budgets__quality__drop": "0 pp"}
+    code, target = search(**strict)
+    assert code == 1
+    proof = target["proof"]
+    assert proof["binding"] == ["size", "quality"]
+    assert [point["budget"] for point in proof["points"]] == ["size", "quality"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(point["allow"] in page for point in proof["points"])
+    for point in proof["points"]:
+        key = KEYS[point["budget"]].replace(".", "__")
+        again, relaxed = search(**{**strict, key: point["allow"]})
+        assert again == 0, (point, relaxed["certificate"])
+        quality = figures(relaxed)["quality"]["drop"]
+        if point["budget"] == "size":
+            assert quality <= 0
+            assert figures(relaxed)["size"]["bytes"] <= parse_bytes(point["allow"])
+        else:
+            assert quality <= parse_points(point["allow"])
+            assert figures(relaxed)["size"]["bytes"] <= 20 * 1024
