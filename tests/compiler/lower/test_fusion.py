@@ -60,7 +60,7 @@ def test_a_function_of_the_sum_read_twice_joins_it(fused):
 
 def test_a_residual_joins_the_later_convolution(fused):
     graph = fused(f"{CONV}  d = Conv(c, v)  y = Add(c, d)", "float[1,4,6,6] y")
-    assert [op.name for op in graph.operations] == ["Conv_0", "Conv_1"]
+    assert [op.name for op in graph.operations] == ["c", "d"]
     assert graph.operations[1].inputs == ("c", "c")
     assert graph.operations[1].expression == apply("add", Ref(1), ACCUMULATOR)
 
@@ -68,8 +68,8 @@ def test_a_residual_joins_the_later_convolution(fused):
 def test_of_two_convolutions_only_read_by_a_sum_the_later_takes_it(fused):
     graph = fused(f"{CONV}  d = Conv(x, v)  y = Add(c, d)", "float[1,4,6,6] y")
     assert [(op.name, op.outputs) for op in graph.operations] == [
-        ("Conv_0", ("c",)),
-        ("Conv_1", ("y",)),
+        ("c", ("c",)),
+        ("d", ("y",)),
     ]
 
 
