@@ -99,8 +99,14 @@ class Searching:
         return dict(target)
 
     def heard(self, run: int) -> list[list[str]]:
-        lines = (self.folder / f"heard-{run}.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        lines = (self.folder / f"heard-{run}.jsonl").read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def steps_of_build(self, run: int) -> int:
+        """How many steps the build that a run has begun last is at; 0 where none is begun."""
+        texts = [text for kind, _, text in self.heard(run) if kind == "stage"]
+        begun = [at for at, text in enumerate(texts) if text.startswith("building, ")]
+        return len(texts) - begun[-1] if begun else 0
 
     def simulated(self) -> dict[Path, tuple[int, int]]:
         """Every file that tells of a candidate, with what changes when it is written once more."""
@@ -169,8 +175,12 @@ def test_killed_ten_times_it_ends_the_same(undisturbed, tmp_path, record_propert
         share = (kill + draw.random()) / KILLS
         due = min(1.0, 2 * share) * simulations, max(0.0, 2 * share - 1) * built
         process = searching.start()
-        delay = draw.uniform(0.0, 1.0)
+        delay, steps = draw.uniform(0.0, 1.0), draw.randint(1, 12)
         while len(searching.simulated()) < int(due[0]) or len(searching.measured()) < int(due[1]):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        # What was done before is gone through in no time: a build is waited for, or the kill would come at the start.
+        while share >= 0.5 and searching.steps_of_build(kill + 1) < steps:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
         time.sleep(delay)
