@@ -116,9 +116,7 @@ def test_large_work_is_shared_among_threads(walked, weights, threads, parallel):
 
 def test_a_target_without_a_kernel_is_an_error_that_names_the_node(walked, weights):
     families = [f for f in find_target("host").families() if f.kind != "softmax"]
-    with pytest.raises(
-        ModelError, match=r'no softmax kernel .* takes "y": it has none'
-    ) as error:
+    with pytest.raises(ModelError, match=r'no softmax kernel .* takes "y": it has none') as error:
         walked("g (float[2,3] x) => (float[2,3] y) { y = Softmax(x) }", families=families)
     assert error.value.repair
 
