@@ -67,10 +67,10 @@ unit: $(VENV)/.dev ## the quick tests, side by side
 
 # Those that hold latencies against something would measure each other, so they run one after another.
 slow: $(VENV)/.dev ## the tests that compile real models
-	$(call timed,slow tests,$(PY) -m pytest -n $(WORKERS) -m "slow and not large and not timed" --durations=10)
+	$(call timed,slow tests,$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "slow and not large and not timed" --durations=20)
 	$(call timed,timed tests,$(PY) -m pytest -m timed --durations=10)
 
-large: $(VENV)/.dev ## the same for models with more than 100 MB of weights; 10 GB of memory, 4 GB of disk
+large: $(VENV)/.dev ## what takes too long for CI, or models with more than 100 MB of weights; 10 GB of memory
 	$(call timed,large tests,$(PY) -m pytest -m large --durations=10)
 
 coverage: $(VENV)/.dev ## branch coverage of the quick tests

@@ -260,7 +260,7 @@ def test_interrupted_it_says_what_is_kept_and_goes_on(undisturbed, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [pytest.param(False, marks=pytest.mark.large), True])
 def test_two_workers_of_a_dask_cluster_find_the_same(undisturbed, tmp_path, dask_cluster, killed):
     first, expected = undisturbed
     searching = Searching.fresh(tmp_path / "remote", first.cache, *WARM, "simulated")
@@ -284,6 +284,7 @@ def test_two_workers_of_a_dask_cluster_find_the_same(undisturbed, tmp_path, dask
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.timeout(1800)
 def test_two_runs_for_two_folders_take_turns(undisturbed, tmp_path):
     first, expected = undisturbed
