@@ -63,7 +63,7 @@ imports: $(VENV)/.dev ## the layers: imports fall downwards only
 check: lint types imports ## everything but the tests
 
 unit: $(VENV)/.dev ## the quick tests, side by side
-	$(call timed,unit tests,$(PY) -m pytest -n $(WORKERS) -m "not slow" --durations=10)
+	$(call timed,unit tests,$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --durations=10)
 
 # Those that hold latencies against something would measure each other, so they run one after another.
 slow: $(VENV)/.dev ## the tests that compile real models
