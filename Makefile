@@ -28,7 +28,7 @@ help: ## list the tasks
 example: $(VENV)/.installed ## set up, then compile the MNIST example to its budgets
 	$(BIN)/budgetc compile specs/examples/mnist/spec.yaml --out $(OUT)
 
-test: check unit slow ## set up, then every check and every test; under 15 minutes on two cores
+test: check unit slow ## set up, then every check and every test; under half an hour on two cores
 
 # A machine without Python is told so in words, and pip's one long silence is announced.
 define installed
