@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from budgetc_specs.errors import ModelError, SpecError, quoted
 from budgetc.build import Built
 from budgetc.entries import entry_names, model_file
 from budgetc.load import MANIFEST
+from budgetc.provenance import installed_version
 from budgetc.result import Trial, trial_json
 from budgetc.store import replace_folder_atomically, staging_folder
 
@@ -99,12 +99,5 @@ def _manifest(
         **trial_json(trial),
         "sources": dict(digests),
         "files": {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in made},
-        "tools": {name: _version(name) for name in TOOLS},
+        "tools": {name: installed_version(name) for name in TOOLS},
     }
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "not installed"

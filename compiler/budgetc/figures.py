@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from budgetc_specs.budgets import Budgets, Relative
+from budgetc_specs.units import format_bytes, format_points, format_seconds
 
 from budgetc.verdict import BudgetName
 
@@ -73,6 +74,24 @@ class Figures:
         """
         return self.error if self.drop is None else round(max(self.drop, 0.0), _LOSS_DIGITS)
 
+    def goal(self, goal: Goal) -> float:
+        """What is to be small for a goal; 0 for a latency of which nothing is known."""
+        if goal == "quality":
+            return self.loss
+        if goal == "latency":
+            return self.latency or 0.0
+        return float(self.size if goal == "size" else self.memory)
+
+    @property
+    def text(self) -> str:
+        """Size, latency and drop for people, as far as they are known."""
+        parts = [format_bytes(self.size)]
+        if self.latency is not None:
+            parts.append(format_seconds(self.latency))
+        if self.drop is not None:
+            parts.append(f"drop {format_points(self.drop)}")
+        return ", ".join(parts)
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
@@ -137,8 +156,7 @@ class Limits:
             elif name == "latency":
                 seconds = figures.fastest if hopeful else figures.latency
                 limit = self.seconds
-                known = seconds is not None and limit is not None
-                found[name] = seconds / limit - 1 if known else 0.0  # type: ignore[operator]
+                found[name] = 0.0 if seconds is None or limit is None else seconds / limit - 1
             elif name == "quality":
                 found[name] = self._quality(figures, hopeful=hopeful)
             else:  # what its slices lose is known of a library only
@@ -159,12 +177,6 @@ class Limits:
 
 def rank(figures: Figures, objective: tuple[Goal, ...]) -> tuple[float, ...]:
     """What orders candidates that keep all budgets, the best first: the goals in turn, then all that is left."""
-    own = {
-        "quality": figures.loss,
-        "latency": figures.latency if figures.latency is not None else 0.0,
-        "size": float(figures.size),
-        "memory": float(figures.memory),
-    }
-    goals = tuple(own[goal] for goal in objective)
-    rest = tuple(value for goal, value in own.items() if goal not in objective)
+    goals = tuple(figures.goal(goal) for goal in objective)
+    rest = tuple(figures.goal(goal) for goal in GOALS if goal not in objective)
     return (*goals, figures.error, *rest)

@@ -16,13 +16,11 @@ from budgetc.cache import cache_folder
 from budgetc.compile import job_for, load_inputs, named_targets, subject_for
 from budgetc.figures import Limits
 from budgetc.progress import Event, Observer, ignore
-from budgetc.registry import find_target
 from budgetc.search.plan import Plan, make_plan
 from budgetc.search.pool import open_pool
 from budgetc.search.recipes import int8_recipe
 from budgetc.search.simulations import Simulations
 from budgetc.search.space import Space, find_space
-from budgetc.verdict import check_quality_budget
 
 _PEER_SECONDS = 0.3
 
@@ -49,15 +47,12 @@ def plan(
         write_models(model, model_file)
         pool = stack.enter_context(open_pool(spec.search.executor))
         for name in chosen:
-            section, budgets = spec.targets[name], spec.budgets_for(name)
-            if budgets.quality:
-                check_quality_budget(budgets.quality, metric)
-            capability = find_target(section.kind).capability(section.cpu, section.threads)
-            observer(Event("target", name, text=f"{section.kind}, {capability.cpu}"))
+            budgets = spec.budgets_for(name)
             job = job_for(spec, name, model, model_file, splits)
+            observer(Event("target", name, text=f"{job.kind}, {job.capability.cpu}"))
             observer(Event("stage", name, text="asking passes what they can do"))
             space = find_space(
-                model_file, model.path, capability, calibrated=job.calibration is not None
+                model_file, model.path, job.capability, calibrated=job.calibration is not None
             )
             subject = subject_for(spec, job, splits, metric)
             limits = Limits(budgets, _peer(job, budgets.latency and budgets.latency.max, scratch))

@@ -35,7 +35,7 @@ def code_digest() -> str:
                 digest.update(f"{package}/{path.relative_to(root)}\0".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     for name in LIBRARIES:
-        digest.update(f"{name} {_version(name)}\0".encode())
+        digest.update(f"{name} {installed_version(name)}\0".encode())
     for group in (PASSES, TARGETS):
         for name, point in installed(group).items():
             owner = f"{point.dist.name} {point.dist.version}" if point.dist else ""
@@ -43,7 +43,8 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _version(distribution: str) -> str:
+def installed_version(distribution: str) -> str:
+    """The version of a distribution, or that it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -26,20 +26,19 @@ class Board:
         self._limits: Limits | None = None
         self._figures: dict[str, Figures] = {}
         self._built: dict[str, str] = {}
-        self._refused = 0
 
     def take(self, event: Event) -> None:
         """Note what an event says of a candidate."""
         if event.kind == "target":
-            self.__init__()  # type: ignore[misc]  # another target, another table
+            self._limits = None  # another target, another table
+            self._figures.clear()
+            self._built.clear()
         elif event.kind == "search":
             self._limits = event.limits
         elif event.kind in {"candidate", "built"} and event.figures is not None:
             self._figures[event.candidate] = event.figures
             if event.kind == "built":
                 self._built[event.candidate] = event.text.partition(":")[0]
-        elif event.kind == "candidate":
-            self._refused += 1
 
     def render(self) -> Table | None:
         """The table as it is now; None where there is nothing to show."""

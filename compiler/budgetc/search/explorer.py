@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from budgetc_specs.recipe import Recipe
-from budgetc_specs.units import format_bytes, format_points, format_seconds
 
 from budgetc.figures import Figures, Goal, Limits, rank
 from budgetc.progress import Event, Observer
@@ -229,21 +228,11 @@ class Explorer:
 
     def _tell(self, simulated: Simulated, recipe: Recipe, step: int) -> None:
         figures = simulated.figures(self._limits)
-        text = f"refused: {simulated.refusal}" if figures is None else expectation(figures)
+        text = f"refused: {simulated.refusal}" if figures is None else f"expected: {figures.text}"
         most = max(self._effort.candidates, step)
         self._observer(
             Event("candidate", self._target, str(recipe), text, step, most, figures=figures)
         )
-
-
-def expectation(figures: Figures) -> str:
-    """What is expected of a candidate, in a few words."""
-    parts = [format_bytes(figures.size)]
-    if figures.latency is not None:
-        parts.append(format_seconds(figures.latency))
-    if figures.drop is not None:
-        parts.append(f"drop {format_points(figures.drop)}")
-    return f"expected: {', '.join(parts)}"
 
 
 def best_first(

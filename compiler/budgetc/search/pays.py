@@ -1,9 +1,6 @@
 """Pays or goes: a pass of the chosen recipe without which the library is no worse is dropped."""
 
-from collections.abc import Sequence
-
 from budgetc_specs.recipe import Recipe, Step
-from budgetc_specs.units import format_bytes, format_points, format_seconds
 
 from budgetc.figures import GOALS, Figures, Goal, Limits
 from budgetc.result import Payment
@@ -87,7 +84,7 @@ def _weigh(
     expected = other.figures.scaled(workshop.bias)
     if other.trial is None and any(e > 0 for e in limits.excess(expected).values()):
         broken = [n for n, e in limits.excess(expected).items() if e > 0]
-        text = f"without it {' and '.join(broken)} would not be kept: {_text(expected)}"
+        text = f"without it {' and '.join(broken)} would not be kept: {expected.text}"
         return payment(text, expected), None
     trial = workshop.make(other, f"whether {step.name} pays")
     figures = selection.known(other)
@@ -98,9 +95,9 @@ def _weigh(
         )
         return payment(f"without it {why}", figures), None
     if no_worse(figures, own, objective):
-        text = f"dropped, it does not pay: {_text(own)} with it, {_text(figures)} without"
+        text = f"dropped, it does not pay: {own.text} with it, {figures.text} without"
         return payment(text, figures, kept=False), other
-    return payment(f"{_text(own)} with it, {_text(figures)} without", figures), None
+    return payment(f"{own.text} with it, {figures.text} without", figures), None
 
 
 def no_worse(figures: Figures, than: Figures, objective: tuple[Goal, ...]) -> bool:
@@ -110,26 +107,9 @@ def no_worse(figures: Figures, than: Figures, objective: tuple[Goal, ...]) -> bo
     """
     rest = (goal for goal in GOALS if goal not in objective)
     for goal in (*objective, *rest):
-        one, other = _goal(figures, goal), _goal(than, goal)
+        one, other = figures.goal(goal), than.goal(goal)
         if goal == "latency" and abs(one - other) <= NOISE * max(one, other):
             continue
         if one != other:
             return one < other
     return True
-
-
-def _goal(figures: Figures, goal: Goal) -> float:
-    if goal == "quality":
-        return figures.loss
-    if goal == "latency":
-        return figures.latency or 0.0
-    return float(figures.size if goal == "size" else figures.memory)
-
-
-def _text(figures: Figures) -> str:
-    parts: Sequence[str] = [format_bytes(figures.size)]
-    if figures.latency is not None:
-        parts = [*parts, format_seconds(figures.latency)]
-    if figures.drop is not None:
-        parts = [*parts, f"drop {format_points(figures.drop)}"]
-    return ", ".join(parts)

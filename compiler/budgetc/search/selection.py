@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from budgetc.figures import Figures, Limits, rank
 from budgetc.result import Trial
@@ -148,22 +149,16 @@ class Selection:
         """The goals as they are expected; of a latency that is yet to be measured, the better end."""
         assert candidate.figures is not None
         figures = candidate.figures.scaled(self._workshop.bias)
-        return self._goals(figures, figures.fastest if timed else figures.latency)
+        return self._goals(replace(figures, latency=figures.fastest) if timed else figures)
 
     def _rank(self, candidate: Candidate) -> tuple[float, ...]:
         figures = self.known(candidate)
         assert figures is not None
-        return self._goals(figures, figures.latency)
+        return self._goals(figures)
 
-    def _goals(self, figures: Figures, seconds: float | None) -> tuple[float, ...]:
+    def _goals(self, figures: Figures) -> tuple[float, ...]:
         """The objective alone: what equals another by it is not worth a build."""
-        own = {
-            "quality": figures.loss,
-            "latency": seconds or 0.0,
-            "size": float(figures.size),
-            "memory": float(figures.memory),
-        }
-        return tuple(own[goal] for goal in self._effort.objective)
+        return tuple(figures.goal(goal) for goal in self._effort.objective)
 
     def _by_excess(self, budget: BudgetName) -> Sequence[Candidate]:
         """Candidates that keep all other budgets, as far as is known, the nearest to this one first."""

@@ -172,7 +172,7 @@ def _simulate(
 ) -> None:
     """One child for all; where a recipe kills it, another one for those behind it, unless that dies at once."""
     waiting = list(missing)
-    survivors = 1
+    fruitless = False
     total, begun = len(waiting), ""
 
     def hear(message: Mapping[str, Any]) -> None:
@@ -206,8 +206,8 @@ def _simulate(
                 progress=hear,
             )
         except ChildDied as error:
-            survivors, few = len(found) - before, survivors == 0
-            if not begun or begun in found or (survivors == 0 and few):
+            again, fruitless = fruitless, len(found) == before
+            if not begun or begun in found or (fruitless and again):
                 raise
             found[begun] = {
                 "refused": error.message

@@ -13,7 +13,6 @@ from budgetc_specs.recipe import Recipe
 
 from budgetc.build import CHILD_BYTES, Job, further_file
 from budgetc.figures import Figures, Limits
-from budgetc.provenance import code_digest
 from budgetc.search.pool import Pool
 from budgetc.search.simulation import Subject
 from budgetc.search.tasks import Task
@@ -171,7 +170,6 @@ class Simulations:
             "entries": [model.digest for model in job.model.entries],
             "sheet": job.capability.model_dump(mode="json"),
             "library": [job.kind, job.library, job.name],
-            "all code": code_digest(),
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self._folder / digest[:2] / f"{digest[2:]}.json"

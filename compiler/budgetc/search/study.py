@@ -230,21 +230,13 @@ class Study:
         """One number to make small. Goals are scaled by the first answer, so that none drowns the others."""
         if self._toward is not None:
             return excess[self._toward]
-        own = {
-            "quality": figures.loss,
-            "latency": figures.latency or 0.0,
-            "size": float(figures.size),
-            "memory": float(figures.memory),
-        }
         value, weight = 0.0, 1.0
-        for goal in (*self._objective, "error"):
-            part = figures.error if goal == "error" else own[goal]
-            scale = (
-                1.0 if goal in ("quality", "error") else self._scale.setdefault(goal, part or 1.0)
-            )
+        for goal in self._objective:
+            part = figures.goal(goal)
+            scale = 1.0 if goal == "quality" else self._scale.setdefault(goal, part or 1.0)
             value += weight * part / scale
             weight *= _LESSER
-        return value
+        return value + weight * figures.error
 
 
 def _neutral(positions: Sequence[str | int]) -> str | int:

@@ -39,7 +39,7 @@ from budgetc.search.workshop import Workshop, outcome_of
 from budgetc.splits import Splits
 from budgetc.store import write_atomic
 
-EARLIER = 8
+KEPT_ANSWERS = 8
 """Answers of earlier searches that are looked at first."""
 
 VALIDATION_SAMPLES = 2048
@@ -330,4 +330,4 @@ def _remember(past: Path, answers: Sequence[Settings]) -> None:
     kept = [settings.to_json() for settings in answers]
     kept += [each for each in _read(past) if each not in kept]
     past.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(past, json.dumps(kept[:EARLIER]).encode())
+    write_atomic(past, json.dumps(kept[:KEPT_ANSWERS]).encode())
