@@ -71,6 +71,15 @@ class Toy:
         return y
 
 
+TRIPLES = {
+    "x86_64": {"zig_target": "x86_64-linux-gnu.2.17"},
+    "aarch64": {"zig_target": "aarch64-linux-gnu.2.17"},
+    "riscv64": {"zig_target": "riscv64-linux-gnu.2.27"},
+    "arm": {"zig_target": "arm-linux-gnueabihf.2.17", "zig_cpu": "cortex_a7"},
+}
+"""What zig links for, by architecture."""
+
+
 def capability(arch: str = "x86_64", threads: int = 1) -> Capability:
     return Capability.model_validate(
         {
@@ -78,7 +87,7 @@ def capability(arch: str = "x86_64", threads: int = 1) -> Capability:
             "arch": arch,
             "cpu": "x86-64-v3" if arch == "x86_64" else "cortex-a72",
             "llvm_triple": f"{arch}-linux-gnu",
-            "zig_target": f"{arch}-linux-gnu.2.17",
+            **TRIPLES[arch],
             "vector_bytes": 32 if arch == "x86_64" else 16,
             "vector_registers": 16,
             "int8_dot": "maddubs256" if arch == "x86_64" else "widening128",

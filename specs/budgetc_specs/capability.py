@@ -11,17 +11,25 @@ Int8Dot = Literal["vpdpbusd512", "vpdpbusd256", "maddubs256", "maddwd128", "sdot
 """
 
 
+Arch = Literal["x86_64", "aarch64", "arm", "riscv64", "wasm32"]
+"""Instruction sets, as zig names them in a triple."""
+
+
 class Capability(BaseModel):
     """The capability sheet of one target, complete: nothing about the machine is asked for elsewhere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: str = Field(description="name of the target kind this sheet belongs to")
-    arch: Literal["x86_64", "aarch64"] = Field(description="instruction set architecture")
+    arch: Arch = Field(description="instruction set architecture")
     cpu: str = Field(description="LLVM name of the CPU or architecture level, such as x86-64-v3")
     llvm_features: tuple[str, ...] = Field(default=(), description="LLVM attributes beyond the CPU")
     llvm_triple: str = Field(description="LLVM target triple")
     zig_target: str = Field(description="the triple that zig cc links for")
+    zig_cpu: str = Field(
+        default="",
+        description="zig's name of the CPU that C is compiled for; empty for the least of the triple",
+    )
     vector_bytes: int = Field(description="width of one vector register in bytes")
     vector_registers: int = Field(description="number of vector registers")
     int8_dot: Int8Dot = Field(description="the integer dot product to build kernels from")
@@ -32,6 +40,11 @@ class Capability(BaseModel):
     l1_bytes: int = Field(default=32 * 1024, description="level 1 data cache of a core in bytes")
     l2_bytes: int = Field(default=256 * 1024, description="level 2 cache of a core in bytes")
     native: bool = Field(description="whether this machine can run the target's code directly")
+
+    @property
+    def alone_target(self) -> str:
+        """The triple of programs that need no library of a system, such as an emulator can run."""
+        return self.zig_target.partition(".")[0].replace("gnu", "musl")
 
     @property
     def channel_block(self) -> int:

@@ -15,8 +15,11 @@ from budgetc_specs.errors import InternalError
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
 
-ARM = QemuUser("aarch64", "cortex-a72")
-needs_arm = pytest.mark.skipif(bool(ARM.why_not), reason=ARM.why_not or "qemu is there")
+EMULATORS = {
+    "aarch64": QemuUser("aarch64", "cortex-a72"),
+    "arm": QemuUser("arm", "cortex-a7"),
+    "riscv64": QemuUser("riscv64", "rv64"),
+}
 
 
 @pytest.fixture
@@ -27,7 +30,9 @@ def start(zig_cache: Path) -> Callable[..., Harness]:
         shared = toy.capability.native and toy.library.suffix == ".so"
         linked = None if shared else toy.library
         program = build_harness(toy.capability, zig_cache, linked, toy.interface.symbol)
-        command = (Local() if toy.capability.native else ARM).command(program)
+        command = (Local() if toy.capability.native else EMULATORS[toy.capability.arch]).command(
+            program
+        )
         assert command is not None
         return Harness(command, toy.interface, toy.library if shared else None, seconds)
 
@@ -55,12 +60,14 @@ def test_every_sample_is_run(
         assert np.array_equal(again["logits"], outputs["logits"][:7])
 
 
-@needs_arm
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("arch", EMULATORS)
 def test_another_architecture_runs_emulated(
-    threads: int, build_toy: Callable[..., Any], start: Callable[..., Harness]
+    arch: str, threads: int, build_toy: Callable[..., Any], start: Callable[..., Harness]
 ) -> None:
-    toy = build_toy(f"arm_{threads}", kind="static", arch="aarch64", threads=threads)
+    if EMULATORS[arch].why_not:
+        pytest.skip(EMULATORS[arch].why_not)
+    toy = build_toy(f"{arch}_{threads}", kind="static", arch=arch, threads=threads)
     inputs = samples(20)
     with start(toy, 300.0) as harness:
         assert np.array_equal(harness.run(inputs)["logits"], toy.expected(inputs["image"]))

@@ -21,7 +21,7 @@ EMPTY_LIBRARY_BYTES = 1600
 RUNTIME_BYTES = {1: 4 * 1024, 2: 8 * 1024}
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64", "arm"])
 @pytest.mark.parametrize("kind", ["shared", "static"])
 def test_only_the_api_is_visible(kind: str, arch: str, build_toy: Callable[..., Any]) -> None:
     toy = build_toy(f"only_{kind}_{arch}", kind=kind, arch=arch)
@@ -166,6 +166,34 @@ def test_a_kernel_may_ask_the_system_for_arithmetic_only(
     put = 'int puts(const char *); void kernel(const float *x, float *y) { puts("hello"); }'
     with pytest.raises(InternalError, match=r"libnet.so needs puts, which is not in"):
         link_with(put, tmp_path, sheet, zig_cache, toy_model)
+
+
+@pytest.mark.parametrize("kind", ["shared", "static"])
+@pytest.mark.parametrize("arch", ["arm", "riscv64"])
+def test_what_the_cpu_lacks_is_linked_in_and_nothing_more(
+    kind: str, arch: str, build_toy: Callable[..., Any]
+) -> None:
+    """64-bit division is a function of a compiler's runtime on 32-bit ARM, which no system need have."""
+    kernel = """
+    float expf(float);
+    void kernel(const long long *x, long long *y, const float *z) {
+        for (int i = 0; i < 15; i++) y[i] = x[i] / x[i + 1] + (int)expf((float)x[i]);
+    }
+    """
+    model = Lowered(
+        inputs=(Port("x", "int64", (16,)),),
+        outputs=(Port("y", "int64", (15,)),),
+        calls=(Call("kernel", (Pointer("input"), Pointer("output"), Pointer("input")), "k"),),
+        arena_bytes=0,
+        arena_lower_bound=0,
+        weight_bytes=0,
+    )
+    toy = build_toy(
+        f"divided_{kind}_{arch}", kind=kind, arch=arch, lowered=model, weights=b"", kernels=kernel
+    )
+    assert undefined_symbols(toy.library) <= {"memset", "memcpy", "expf"}
+    assert "expf" in undefined_symbols(toy.library)
+    assert section_sizes(toy.library).text < 4000
 
 
 def test_a_failed_link_leaves_the_old_library(

@@ -58,7 +58,7 @@ def test_sizes_are_told_apart(compiled: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="binutils are not installed")
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64", "arm"])
 def test_nm_agrees(arch: str, build_toy: Callable[..., Any]) -> None:
     toy = build_toy(f"agreed_{arch}", arch=arch, threads=2)
 
@@ -106,3 +106,33 @@ def test_what_is_no_elf_is_refused(cut: int, compiled: Path, tmp_path: Path) -> 
     (tmp_path / "cut.o").write_bytes((compiled / "a.o").read_bytes()[:cut])
     with pytest.raises(InternalError, match="BUG"):
         section_sizes(tmp_path / "cut.o")
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("wasm")
+    (folder / "a.c").write_text(
+        '__attribute__((import_module("env"), import_name("outside"))) extern int outside(int);\n'
+        "static const char table[100] = {1};\n"
+        '__attribute__((export_name("visible"))) int visible(int a) '
+        "{ return outside(a) + table[a & 63]; }\n"
+    )
+    flags = ("-target", "wasm32-freestanding", "-O2", "-g0", "-nostdlib", "-Wl,--no-entry", "-s")
+    Zig(zig_cache / "zig").run("cc", *flags, "a.c", "-o", "a.wasm", cwd=folder)
+    return folder / "a.wasm"
+
+
+def test_a_module_of_webassembly_offers_and_asks(module: Path) -> None:
+    assert undefined_symbols(module) == {"env.outside"}
+    assert exported_symbols(module) == {"memory", "visible"}
+    sizes = section_sizes(module)
+    assert sizes.text > 0
+    assert 1 <= sizes.static_ram <= 110
+    assert sizes.flash == sizes.text + sizes.data
+
+
+@pytest.mark.parametrize("cut", [6, 9, 30])
+def test_a_module_that_is_cut_short_is_refused(cut: int, module: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.wasm").write_bytes(module.read_bytes()[:cut])
+    with pytest.raises(InternalError, match="BUG"):
+        section_sizes(tmp_path / "cut.wasm")

@@ -9,14 +9,21 @@ from typing import Literal
 from budgetc_specs.capability import Capability
 
 from budgetc.emit.relocatable import localise
-from budgetc.emit.symbols import check_symbols
+from budgetc.emit.symbols import SYSTEM_SYMBOLS, check_symbols, read_object
 from budgetc.emit.zig import Zig
 
 Kind = Literal["shared", "static"]
 
 # Sections that only describe code to debuggers and unwinders. No exception can pass through a
 # kernel.
-_DISCARD = "/DISCARD/ : { *(.debug_* .eh_frame .eh_frame_hdr .comment .llvm_addrsig .note.gnu.*) }"
+_DISCARD = (
+    "/DISCARD/ : { *(.debug_* .eh_frame .eh_frame_hdr .ARM.exidx .ARM.exidx.* .ARM.extab "
+    ".ARM.extab.* .comment .llvm_addrsig .note.gnu.*) }"
+)
+# RISC-V keeps small data and constants apart.
+_READ_ONLY = "*(.rodata .rodata.* .srodata .srodata.*)"
+_WRITTEN = "*(.data .data.* .sdata .sdata.*)"
+_ZERO = "*(.bss .bss.* .sbss .sbss.* COMMON)"
 # Each change of permission starts on a page of its own in memory but at the next byte in the file.
 _NEXT_PAGE = ". = ALIGN(CONSTANT(MAXPAGESIZE)) + (. & (CONSTANT(MAXPAGESIZE) - 1));"
 _SHARED_SCRIPT = f"""SECTIONS {{
@@ -28,7 +35,9 @@ _SHARED_SCRIPT = f"""SECTIONS {{
   .dynstr : {{ *(.dynstr) }}
   .rela.dyn : {{ *(.rela.dyn) }}
   .rela.plt : {{ *(.rela.plt) }}
-  .rodata : {{ *(.rodata .rodata.*) }}
+  .rel.dyn : {{ *(.rel.dyn) }}
+  .rel.plt : {{ *(.rel.plt) }}
+  .rodata : {{ {_READ_ONLY} }}
   {_NEXT_PAGE}
   .text : {{ *(.text .text.*) }}
   .plt : {{ *(.plt) }}
@@ -37,18 +46,18 @@ _SHARED_SCRIPT = f"""SECTIONS {{
 @FINI@  .dynamic : {{ *(.dynamic) }}
   .got : {{ *(.got) }}
   .got.plt : {{ *(.got.plt) }}
-  .data : {{ *(.data .data.*) }}
-  .bss : {{ *(.bss .bss.* COMMON) }}
+  .data : {{ {_WRITTEN} }}
+  .bss : {{ {_ZERO} }}
   {_DISCARD}
 }}
 """
 _FINI = "  .fini_array : { KEEP(*(.fini_array .fini_array.*)) }\n"
 _STATIC_SCRIPT = f"""SECTIONS {{
-  .rodata : {{ *(.rodata .rodata.*) }}
+  .rodata : {{ {_READ_ONLY} }}
   .text : {{ *(.text .text.*) }}
   .fini_array : {{ KEEP(*(.fini_array .fini_array.*)) }}
-  .data : {{ *(.data .data.*) }}
-  .bss : {{ *(.bss .bss.* COMMON) }}
+  .data : {{ {_WRITTEN} }}
+  .bss : {{ {_ZERO} }}
   {_DISCARD}
 }}
 """
@@ -106,6 +115,7 @@ def link_library(
             compiled.append(folder / f"{source.stem}.o")
             compile_source(source, compiled[-1], capability, zig)
         parts = [*compiled, *(path.resolve() for path in objects)]
+        parts += _helpers(parts, capability, folder, zig)
         made = folder / out.name
         if kind == "shared":
             _link_shared(parts, capability, api, made, zig)
@@ -132,8 +142,7 @@ def compile_source(source: Path, out: Path, capability: Capability, zig: Zig) ->
     # Compiled by its bare name, so that no path of this machine can get into the object.
     zig.run(
         "cc",
-        "-target",
-        capability.zig_target,
+        *_machine(capability),
         *flags,
         "-c",
         source.name,
@@ -141,6 +150,45 @@ def compile_source(source: Path, out: Path, capability: Capability, zig: Zig) ->
         out,
         cwd=source.parent,
     )
+
+
+def _machine(capability: Capability) -> list[str]:
+    """What tells zig the target."""
+    cpu = [f"-mcpu={capability.zig_cpu}"] if capability.zig_cpu else []
+    return ["-target", capability.zig_target, *cpu]
+
+
+def _helpers(parts: Sequence[Path], capability: Capability, folder: Path, zig: Zig) -> list[Path]:
+    """The functions behind what a compiler takes for instructions and the CPU lacks, as one object, or nothing.
+
+    Such are divisions on most 32-bit ARM, and all real numbers on a CPU without them. A static library is to bring
+    them, since what its user links with need not have them. They come from zig's compiler-rt, and of that only what is
+    called: everything else that it defines, memcpy and libm among them, is the system's.
+    """
+    read = [read_object(part.read_bytes()) for part in parts]
+    offered = {name for part in read for name in part.offered}
+    missing = {name for part in read for name in part.needed} - offered - SYSTEM_SYMBOLS
+    if not missing:
+        return []
+    (folder / "nothing.zig").write_text("")
+    zig.run(
+        "build-obj",
+        *_machine(capability),
+        *("-fcompiler-rt", "-OReleaseSmall", "-fPIC", "-fstrip", "-fno-unwind-tables"),
+        *("-ffunction-sections", "-fdata-sections", "--name", "compiler_rt", "nothing.zig"),
+        cwd=folder,
+    )
+    runtime = folder / "compiler_rt.o"
+    called = sorted(missing & read_object(runtime.read_bytes()).offered)
+    if not called:
+        return []
+    helpers = folder / "helpers.o"
+    (folder / "helpers.ld").write_text(_STATIC_SCRIPT)
+    roots = [flag for name in called for flag in ("-u", name)]
+    partial = ("ld.lld", "-r", "--gc-sections", *roots, "-T", "helpers.ld")
+    zig.run(*partial, "-o", helpers, runtime, cwd=folder)
+    helpers.write_bytes(localise(helpers.read_bytes(), called))
+    return [helpers]
 
 
 def _link_shared(
@@ -153,8 +201,7 @@ def _link_shared(
     (folder / "exports.map").write_text(f"{{ global: {'; '.join(api)}; local: *; }};\n")
     zig.run(
         "cc",
-        "-target",
-        capability.zig_target,
+        *_machine(capability),
         "-shared",
         "-s",
         "-O2",

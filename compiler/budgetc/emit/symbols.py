@@ -1,12 +1,12 @@
-"""What a library asks for, what it offers and how its bytes divide, read from the ELF file."""
+"""What a library asks for, what it offers and how its bytes divide, read from the file."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from budgetc_specs.errors import InternalError
 
-from budgetc.emit import elf
+from budgetc.emit import elf, wasm
+from budgetc.emit.object_file import ObjectFile, SectionSizes
 
 # Everything a generated library may ask of the system, by the C library that has it. LLVM turns
 # loops and intrinsics into calls of the first two groups; the thread pool needs the third.
@@ -26,24 +26,8 @@ SYSTEM_SYMBOLS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class SectionSizes:
-    """Bytes of a library by what they are at run time."""
-
-    text: int
-    rodata: int
-    data: int
-    bss: int
-
-    @property
-    def flash(self) -> int:
-        """Bytes that have to be stored on a device without a file system."""
-        return self.text + self.rodata + self.data
-
-    @property
-    def static_ram(self) -> int:
-        """Bytes of memory that are written and exist once, however many inferences run."""
-        return self.data + self.bss
+_READERS = {b"\x7fELF": elf.object_file, b"\0asm": wasm.object_file}
+"""By the first four bytes of a file."""
 
 
 def undefined_symbols(path: Path) -> set[str]:
@@ -52,20 +36,13 @@ def undefined_symbols(path: Path) -> set[str]:
     A shared library is read by its dynamic symbols. In an archive, what one member defines for
     another does not count.
     """
-    needed: set[str] = set()
-    offered: set[str] = set()
-    for data in objects_of(path):
-        for symbol in _symbols(data):
-            if symbol.name and symbol.section == elf.SHN_UNDEF:
-                needed.add(symbol.name)
-            elif symbol.name and symbol.bind != elf.STB_LOCAL:
-                offered.add(symbol.name)
-    return needed - offered
+    parts = _parts(path)
+    return {n for part in parts for n in part.needed} - {n for part in parts for n in part.offered}
 
 
 def exported_symbols(path: Path) -> set[str]:
     """Names that other objects can bind to."""
-    return {s.name for data in objects_of(path) for s in _symbols(data) if s.exported and s.name}
+    return {name for part in _parts(path) for name in part.exported}
 
 
 def section_sizes(path: Path) -> SectionSizes:
@@ -73,13 +50,7 @@ def section_sizes(path: Path) -> SectionSizes:
 
     What only the dynamic linker needs (symbols, relocations, GOT) is not counted.
     """
-    sizes = dict.fromkeys(("text", "rodata", "data", "bss"), 0)
-    for data in objects_of(path):
-        for section in elf.sections(data):
-            kind = _kind(section)
-            if kind:
-                sizes[kind] += section.size
-    return SectionSizes(**sizes)
+    return sum((part.sizes for part in _parts(path)), SectionSizes())
 
 
 def check_symbols(path: Path, api: Iterable[str]) -> None:
@@ -103,32 +74,29 @@ def check_symbols(path: Path, api: Iterable[str]) -> None:
         )
 
 
-def _kind(section: elf.Section) -> str | None:
-    if not section.flags & elf.SHF_ALLOC or section.name == ".relro_padding":
-        return None
-    if section.flags & elf.SHF_EXECINSTR:
-        return "text"
-    if section.name.startswith(".rodata"):
-        return "rodata"
-    if section.type == elf.SHT_NOBITS:
-        return "bss"
-    if section.name.startswith((".data", ".fini_array", ".init_array")):
-        return "data"
-    return None
+def _parts(path: Path) -> list[ObjectFile]:
+    """What each file in `path` says of itself.
+
+    Raises:
+        InternalError: one is neither ELF nor WebAssembly, or is cut short.
+    """
+    return [read_object(data) for data in objects_of(path)]
 
 
-def _symbols(data: bytes) -> tuple[elf.Symbol, ...]:
-    """The dynamic symbols where there are any, else the full table."""
-    found = elf.sections(data)
-    for kind in (elf.SHT_DYNSYM, elf.SHT_SYMTAB):
-        for section in found:
-            if section.type == kind:
-                return elf.symbols(data, section, found)
-    return ()
+def read_object(data: bytes) -> ObjectFile:
+    """What an object, library or module says of itself.
+
+    Raises:
+        InternalError: it is neither ELF nor WebAssembly, or is cut short.
+    """
+    read = _READERS.get(data[:4])
+    if read is None:
+        raise InternalError("BUG: neither an ELF file nor a WebAssembly module")
+    return read(data)
 
 
 def objects_of(path: Path) -> list[bytes]:
-    """The ELF files in `path`: itself, or the members of an archive."""
+    """The object files in `path`: itself, or the members of an archive."""
     data = path.read_bytes()
     if not data.startswith(b"!<arch>\n"):
         return [data]
@@ -137,7 +105,7 @@ def objects_of(path: Path) -> list[bytes]:
     while at + 60 <= len(data):
         size = int(data[at + 48 : at + 58])
         body = data[at + 60 : at + 60 + size]
-        if body.startswith(b"\x7fELF"):
+        if body[:4] in _READERS:
             members.append(body)
         at += 60 + size + size % 2
     return members

@@ -73,7 +73,7 @@ def build_harness(
     """
     source = resources.files("budgetc.emit").joinpath("harness.c").read_bytes()
     alone = library is not None and not capability.native
-    target = f"{capability.arch}-linux-musl" if alone else capability.zig_target
+    target = capability.alone_target if alone else capability.zig_target
     key = hashlib.sha256(b"\0".join((source, target.encode(), symbol.encode())))
     if library is not None:
         key.update(library.read_bytes())
