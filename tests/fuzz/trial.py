@@ -21,7 +21,7 @@ from budgetc.verification.limits import integer_ranges
 from budgetc.verification.oracle import Arrays
 from budgetc.verification.verifier import Run, Verifier
 from budgetc.worker import ChildDied, run_child
-from budgetc_specs.errors import BudgetcError, ModelError
+from budgetc_specs.errors import BudgetcError, InternalError, ModelError
 from onnx import helper
 
 SECONDS = 300.0
@@ -63,7 +63,7 @@ def examine(models: Sequence[Model]) -> list[Outcome]:
             return _halves(models)
         rest = examine([*models[:at], *models[at + 1 :]])
         return [*rest[:at], Outcome(models[at], "refused", error.message), *rest[at:]]
-    except (ChildDied, BinaryError, AssertionError) as error:
+    except (ChildDied, BinaryError, InternalError, AssertionError) as error:
         if len(models) == 1:
             return [Outcome(models[0], "crashed", str(error))]
         return _halves(models)

@@ -100,21 +100,25 @@ def _concat(op: Operation, graph: Graph) -> Selected:
 
 
 def _pad(op: Operation, graph: Graph) -> Selected:
-    """Constant padding; a negative pad, another mode or a computed value is left to TVM."""
-    if op.attributes.get("mode", "constant") != "constant":
-        return None
-    value: Any = op.attributes.get("value", 0.0)
+    """Constant padding, or none at all; a negative pad, another mode or a computed value is left to others."""
+    pads: list[int] | None
     if graph.opset < 11:
         pads = list(op.attributes["pads"])
     else:
+        pads = graph.constants[op.inputs[1]].tolist() if op.inputs[1] in graph.constants else None
+    if pads is not None and not any(pads):  # also a scalar's, which generated C cannot pad
+        return view(op, view="reshape")
+    if op.attributes.get("mode", "constant") != "constant":
+        return None
+    value: Any = op.attributes.get("value", 0.0)
+    if graph.opset >= 11:
         if any(name and name not in graph.constants for name in op.inputs[1:]):
             return None
         if len(op.inputs) > 3 and op.inputs[3]:
             return None
-        pads = graph.constants[op.inputs[1]].tolist()
         if len(op.inputs) > 2 and op.inputs[2]:
             value = graph.constants[op.inputs[2]].reshape(-1)[0].item()
-    if any(p < 0 for p in pads):
+    if pads is None or any(p < 0 for p in pads):
         return None
     rank = len(graph.values[op.output].shape)
     attributes = {"offsets": (tuple(pads[:rank]),), "fill": value}

@@ -21,6 +21,20 @@ def test_shapes_change_without_a_step(make_graph, check_float):
     assert set(library.kernels) == {"elementwise"}, "outputs are copied into the caller's memory"
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+def test_padding_by_nothing(check_float, make_graph, mode):
+    text = f"""g (float[2,3] x) => (float[2,3] y) <int64[4] zeros = {{0,0,0,0}}>
+    {{ y = Pad<mode="{mode}">(x, zeros) }}"""
+    assert selected(make_graph(text)) == ["view"]
+    check_float(text, reference=True)
+
+
+def test_a_scalar_has_nothing_to_pad(make_graph):
+    """onnxruntime refuses it, and the C that would be generated for it does not compile."""
+    text = """g (float x) => (float y) <int64[0] none = {}> { y = Pad<mode="reflect">(x, none) }"""
+    assert selected(make_graph(text)) == ["view"]
+
+
 @pytest.mark.parametrize("perm", ["", "<perm=[1,0,2]>", "<perm=[0,2,1]>"])
 def test_transposes(check_float, make_graph, perm):
     shape = {"": "4,3,2", "<perm=[1,0,2]>": "3,2,4", "<perm=[0,2,1]>": "2,4,3"}[perm]
