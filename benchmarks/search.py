@@ -20,6 +20,7 @@ from budgetc.cache import cache_folder
 from budgetc.compile import compile as compile_spec
 from budgetc.compile import job_for, load_inputs, subject_for
 from budgetc.figures import Limits
+from budgetc.hardware import hardware_of
 from budgetc.progress import Event
 from budgetc.result import TargetResult, Trial
 from budgetc.search.pool import open_pool
@@ -193,7 +194,7 @@ class Contest:
         with tempfile.TemporaryDirectory(prefix="budgetc-benchmark-") as scratch:
             file = Path(scratch) / "model.onnx"
             write_models(model, file)
-            job = job_for(spec, "host", model, file, splits)
+            job = job_for(spec, hardware_of(spec, "host"), model, file, splits)
             subject = subject_for(spec, job, splits, metric)
             space = find_space(file, model.path, job.capability, calibrated=True)
             recipes = list(grid(space).values())

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from budgetc.boards import board_names, find_board
 from budgetc.measure.metrics import GROUP, metric_options, resolve_metric
 from budgetc.registry import PASSES, TARGETS, find_pass, find_target, installed
 from budgetc_passes.offer import Searchable
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import BudgetcError
+from budgetc_specs.units import format_bytes
 
 DOCS = Path(__file__).parent
 DISTRIBUTION = "budgetc"
@@ -103,6 +105,17 @@ if it likes, a CPU; what the machine that compiles could run plays no part, but 
 `budgetc targets` says which of them run here. [ARCHITECTURE.md](../ARCHITECTURE.md#add-a-target) says how to add one.
 """
 
+_BOARDS = """
+## Boards
+
+A board is a CPU with the memory beside it: `targets: {pi: {board: raspberry-pi-4}}`. Its flash is the `size` budget
+and its RAM the `memory` budget where the spec sets no narrower ones. Each is a file in
+[boards/](../targets/budgetc_targets/boards); a file of your own is named in the same way, `board: mine.toml`, and
+`budgetc targets probe` writes one for the machine that it runs on. A distribution adds boards by an entry point in
+`budgetc.boards` that names a package with such files.
+
+"""
+
 _DOTS = {
     "vpdpbusd": "one AVX512-VNNI or AVX-VNNI instruction; exact for every s8 weight",
     "maddubs": "pair sums in 16 bits, which saturate; exact for weights of 7 bits",
@@ -149,9 +162,22 @@ def targets_page() -> str:
             f"\nLLVM triple `{default.llvm_triple}`, linked for `{default.zig_target}`.\n\n"
         )
         parts.append(_sheets(sheets, default))
+    parts.append(_BOARDS + _boards())
     parts.append("\n## Integer dot products\n\n" + _legend(dots))
     parts.append("\n## The sheet\n\n" + _sheet_fields())
     return "".join(parts)
+
+
+def _boards() -> str:
+    """Every board of budgetc itself."""
+    rows = []
+    for name in board_names():
+        board = find_board(name)
+        memories = ["-" if n is None else format_bytes(n) for n in (board.flash, board.ram)]
+        rows.append(
+            (f"`{name}`", board.summary, f"{board.kind}, {board.cpu}", str(board.cores), *memories)
+        )
+    return _table(("board", "what it is", "kind and CPU", "cores", "flash", "RAM"), rows)
 
 
 def metrics_page() -> str:

@@ -18,6 +18,7 @@ from budgetc.assess import Reference, make_reference
 from budgetc.build import Built, Job, run_passes, write_models
 from budgetc.data import Data
 from budgetc.entries import entry_names
+from budgetc.hardware import Hardware, hardware_of
 from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
@@ -150,9 +151,10 @@ def _inquiry(
     observer: Observer,
 ) -> Inquiry:
     """All that is known of a target before anything is tried, with what onnxruntime makes of the model."""
-    budgets = spec.budgets_for(name)
-    job = job_for(spec, name, model, model_file, splits)
-    observer(Event("target", name, text=f"{job.kind}, {job.capability.cpu}"))
+    hardware = hardware_of(spec, name)
+    budgets = hardware.budgets
+    job = job_for(spec, hardware, model, model_file, splits)
+    observer(Event("target", name, text=hardware.words))
     reference = _reference(
         job, splits.evaluation, splits.calibration, metric, budgets, scratch, observer, name
     )
@@ -188,15 +190,14 @@ def subject_for(spec: Spec, job: Job, splits: Splits, metric: Metric) -> Subject
     )
 
 
-def job_for(spec: Spec, name: str, model: Model, model_file: Path, splits: Splits) -> Job:
+def job_for(spec: Spec, hardware: Hardware, model: Model, model_file: Path, splits: Splits) -> Job:
     """What all candidates of a target share."""
-    section = spec.targets[name]
     return Job(
         model=model,
         model_file=model_file,
         calibration=splits.calibration.path if splits.calibration else None,
-        kind=section.kind,
-        capability=find_target(section.kind).capability(section.cpu, section.threads),
+        kind=hardware.kind,
+        capability=hardware.capability,
         name=spec.output.name,
         library=spec.output.kind,
         trials=spec.search.trials,
@@ -212,10 +213,8 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
         BudgetcError: with what is wrong, where.
     """
     metric = resolve_metric(spec.quality.metric, spec.model.parent)
-    for name, section in spec.targets.items():
-        target = find_target(section.kind)
-        target.capability(section.cpu, section.threads)
-        budgets = spec.budgets_for(name)
+    for name in spec.targets:
+        budgets = hardware_of(spec, name).budgets
         if budgets.quality:
             check_quality_budget(budgets.quality, metric)
         if _int8_peer(budgets) and not spec.data.calibration:
@@ -231,7 +230,9 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
                 )
     model, *further = (load_model(spec.model, shapes) for shapes in spec.entries())
     model = replace(model, further=tuple(further))
-    if model.quantized and any(_int8_peer(spec.budgets_for(name)) for name in spec.targets):
+    if model.quantized and any(
+        _int8_peer(hardware_of(spec, name).budgets) for name in spec.targets
+    ):
         raise SpecError.of(
             "budgets.latency: a budget relative to onnxruntime-int8 needs a float model, and this one "
             "is quantized already",

@@ -15,6 +15,7 @@ from budgetc.build import Job, run_passes, write_models
 from budgetc.cache import cache_folder
 from budgetc.compile import job_for, load_inputs, named_targets, subject_for
 from budgetc.figures import Limits
+from budgetc.hardware import hardware_of
 from budgetc.progress import Event, Observer, ignore
 from budgetc.search.plan import Plan, make_plan
 from budgetc.search.pool import open_pool
@@ -47,9 +48,10 @@ def plan(
         write_models(model, model_file)
         pool = stack.enter_context(open_pool(spec.search.executor))
         for name in chosen:
-            budgets = spec.budgets_for(name)
-            job = job_for(spec, name, model, model_file, splits)
-            observer(Event("target", name, text=f"{job.kind}, {job.capability.cpu}"))
+            hardware = hardware_of(spec, name)
+            budgets = hardware.budgets
+            job = job_for(spec, hardware, model, model_file, splits)
+            observer(Event("target", name, text=hardware.words))
             observer(Event("stage", name, text="asking passes what they can do"))
             space = find_space(
                 model_file, model.path, job.capability, calibrated=job.calibration is not None

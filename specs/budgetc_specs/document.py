@@ -1,19 +1,24 @@
-"""Reading a spec file, YAML, JSON or TOML: a `Spec` comes out, or every finding with its line."""
+"""Reading a spec or a board from YAML, JSON or TOML: the whole of it comes out, or every finding with its line."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from budgetc_specs.board import Board
 from budgetc_specs.errors import Diagnostic, Refusal, SpecError, quoted
 from budgetc_specs.overrides import override
+from budgetc_specs.section import Section
 from budgetc_specs.source import Node, Source, dotted, read_source
 from budgetc_specs.spec import Spec
 from budgetc_specs.toml_source import parse_toml
 from budgetc_specs.yaml_source import parse_json, parse_yaml
 
 _READERS = {".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json, ".toml": parse_toml}
+
+
+Document = TypeVar("Document", bound=Section)
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
@@ -25,12 +30,27 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     Raises:
         SpecError: with all that is wrong, in the order of the text.
     """
-    name = str(path)
+    return _load(path, Spec, overrides)
+
+
+def load_board(path: str | Path) -> Board:
+    """The board that a file describes.
+
+    Raises:
+        SpecError: with all that is wrong, in the order of the text.
+    """
+    return _load(path, Board, ())
+
+
+def _load(path: str | Path, kind: type[Document], overrides: Sequence[str]) -> Document:
+    name, what = str(path), kind.__name__.lower()
     reader = _READERS.get(Path(name).suffix.lower())
     if reader is None:
         known = ", ".join(_READERS)
         raise SpecError.of(
-            f"{quoted(Path(name).suffix)} is not a spec's suffix", f"specs end in {known}.", name
+            f"{quoted(Path(name).suffix)} is not a {what}'s suffix",
+            f"{what}s end in {known}.",
+            name,
         )
     # Not resolve(): beside a symbolic link stand other files than beside what it points to.
     full = Path(name).absolute()
@@ -42,7 +62,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
         except SpecError as error:
             findings += error.diagnostics
     try:
-        spec = Spec.model_validate(
+        made = kind.model_validate(
             root.plain(), context={"folder": full.parent}, by_alias=True, by_name=False
         )
     except ValidationError as error:
@@ -50,7 +70,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
         raise SpecError(_in_order(findings, source)) from error
     if findings:
         raise SpecError(_in_order(findings, source))
-    return spec
+    return made
 
 
 def _finding(root: Node, error: Any) -> Diagnostic:

@@ -13,7 +13,7 @@ from budgetc_specs.fields import in_document
 _PATH_HELP = "a path is absolute or relative to the spec's folder."
 
 
-def _existing_file(value: Any, info: ValidationInfo) -> Path:
+def existing_file(value: Any, info: ValidationInfo) -> Path:
     """The file, which must exist where a document is read."""
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         raise Refusal(f"{quoted(value)} is not a path", _PATH_HELP)
@@ -52,14 +52,14 @@ def _npz(path: Path) -> Path:
 
 def read_archive(value: Any, info: ValidationInfo) -> Path:
     """A numpy archive, which must exist where a document is read."""
-    return _npz(_existing_file(value, info))
+    return _npz(existing_file(value, info))
 
 
 _FILE = {"type": "string", "minLength": 1}
 ARCHIVE_SCHEMA = {**_FILE, "pattern": r"\.[nN][pP][zZ]$"}
 """The JSON Schema of a numpy archive's path."""
 
-File = Annotated[Path, BeforeValidator(_existing_file), WithJsonSchema(_FILE)]
+File = Annotated[Path, BeforeValidator(existing_file), WithJsonSchema(_FILE)]
 """A file, relative to the spec's folder."""
 
 Archive = Annotated[File, AfterValidator(_npz), WithJsonSchema(ARCHIVE_SCHEMA)]

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
+from budgetc_specs.board import BoardName, Cpu, Kind
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import Refusal, did_you_mean, quoted
 from budgetc_specs.fields import Matching, NotYet, Seconds, one_of
@@ -42,19 +43,6 @@ Metric = Annotated[
         "a metric",
         'name an installed metric, such as "top1" or "top{k=3}", or a function, such as '
         '"mymetrics:score".',
-    ),
-]
-Kind = Annotated[
-    str,
-    Matching(r"[a-z0-9][a-z0-9_-]{0,63}", "a target kind", "`budgetc targets` lists the kinds."),
-]
-# No leading dash: the name ends up among the arguments of other programs.
-Cpu = Annotated[
-    str,
-    Matching(
-        r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}",
-        "a CPU",
-        'name one, such as "cortex-a72" or "x86-64-v3".',
     ),
 ]
 
@@ -169,10 +157,15 @@ class TargetSpec(Section):
     kind: Kind = Field(
         default="host",
         description="The kind of hardware, one of `budgetc targets`; "
-        "only the target named host may leave it out",
+        "only the target named host, or one with a board, may leave it out",
     )
     cpu: Cpu | None = Field(
         default=None, description="LLVM's name of the CPU; by default the kind's own choice"
+    )
+    board: BoardName | None = Field(
+        default=None,
+        description="Instead of kind and cpu: a board, one of `budgetc targets`, or a file that describes "
+        "one; its flash and RAM are budgets of this target that need not be written",
     )
     threads: int = Field(
         default=1, strict=True, ge=1, le=1024, description="Threads that one inference may use"
@@ -184,6 +177,15 @@ class TargetSpec(Section):
     runner: NotYet = Field(
         default=None, description="Not supported yet: how a device elsewhere is reached (rpc, ssh)"
     )
+
+    @model_validator(mode="after")
+    def _a_board_says_it_all(self) -> Self:
+        for field in ("kind", "cpu"):
+            if self.board is not None and field in self.model_fields_set:
+                raise Refusal(
+                    f"both of board and {field} given", f"a board has its own; remove the {field}."
+                )
+        return self
 
 
 class SearchSpec(Section):

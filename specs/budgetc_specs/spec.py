@@ -216,8 +216,12 @@ def _nameless(name: str, target: Any) -> Found:
         hint = "use lower-case letters, digits, - and _; it becomes a folder's name."
         return [((name,), Refusal(f"{quoted(name)} is not a target name", hint, at_key=True), name)]
     written = isinstance(target, Mapping | TargetSpec | None)
-    if written and name != "host" and _given(target, "kind") is None:
-        hint = 'say what it is, such as "kind: aarch64"; `budgetc targets` lists the kinds.'
+    named = _given(target, "kind") is not None or _given(target, "board") is not None
+    if written and name != "host" and not named:
+        hint = (
+            'say what it is, such as "kind: aarch64" or "board: raspberry-pi-4"; '
+            "`budgetc targets` lists them."
+        )
         return [((name, "kind"), Refusal('"kind" is missing', hint, at_key=True), target)]
     return []
 

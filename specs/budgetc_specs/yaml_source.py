@@ -59,7 +59,11 @@ def parse_json(source: Source, text: str) -> tuple[Node, list[Diagnostic]]:
         raise fatal(place, f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}") from error
     except (RecursionError, ValueError):
         pass  # too deep, or a number of thousands of digits: the builder knows the position
-    return parse_yaml(source, text)
+    return parse_yaml(source, text.translate(_LINE_BREAKS_OF_YAML))
+
+
+# JSON has them inside of texts only, where YAML would take them for the ends of lines.
+_LINE_BREAKS_OF_YAML = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 
 
 _WHY = {

@@ -28,6 +28,7 @@ _CPUS: dict[str, dict[str, Any]] = {
     "generic": {**_NEON, "cpu": "generic"},
     "generic+dotprod": {**_DOTPROD, "cpu": "generic", "llvm_features": ("+dotprod",)},
     "cortex-a53": {**_NEON, "cpu": "cortex-a53"},
+    "cortex-a57": {**_NEON, "cpu": "cortex-a57", "l2_bytes": 2 * 1024 * 1024},
     "cortex-a72": {**_NEON, "cpu": "cortex-a72", "l2_bytes": 1024 * 1024},
     "cortex-a76": {**_DOTPROD, "cpu": "cortex-a76", "l1_bytes": 64 * 1024},
     "cortex-a78": {**_DOTPROD, "cpu": "cortex-a78", "l1_bytes": 64 * 1024},

@@ -148,7 +148,7 @@ budgets: {}
         'spec.yaml:7:3: targets.pi: "kind" is missing\n'
         "    7 |   pi: {runner: {ssh: pi}}\n"
         "      |   ^^\n"
-        '  say what it is, such as "kind: aarch64"; `budgetc targets` lists the kinds.\n'
+        '  say what it is, such as "kind: aarch64" or "board: raspberry-pi-4"; `budgetc targets` lists them.\n'
         'spec.yaml:7:8: targets.pi: "runner" is not supported yet\n'
         "    7 |   pi: {runner: {ssh: pi}}\n"
         "      |        ^^^^^^\n"

@@ -141,7 +141,7 @@ def test_only_the_host_needs_no_kind() -> None:
     assert Spec(model="m", targets={"host": {"kind": "x86-64"}}).targets["host"].kind == "x86-64"  # type: ignore[arg-type, dict-item]
     missing = (
         '"kind" is missing',
-        'say what it is, such as "kind: aarch64"; `budgetc targets` lists the kinds.',
+        'say what it is, such as "kind: aarch64" or "board: raspberry-pi-4"; `budgetc targets` lists them.',
     )
     assert refusals(targets={"pi": {}, "b": None, "c": TargetSpec(), "d": {"kind": "host"}}) == {
         "targets.pi.kind": missing,

@@ -8,7 +8,7 @@ import pytest
 from budgetc_specs.errors import SpecError
 from budgetc_specs.source import MAX_NODES, Node, Source
 from budgetc_specs.yaml_source import parse_json, parse_yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -214,6 +214,7 @@ def outcome(parse: Any, text: str) -> Node | SpecError:
 
 
 @given(json_values, st.booleans())
+@example({"\x85\u2028": "\u2029"}, False)
 def test_json_means_what_it_says(value: Any, escaped: bool) -> None:
     read = outcome(parse_json, json.dumps(value, ensure_ascii=escaped))
     if isinstance(read, SpecError):  # YAML knows fewer characters than JSON; then it says so

@@ -49,6 +49,8 @@ def _facts(
 ) -> list[tuple[str, str]]:
     from budgetc_specs.units import format_bytes
 
+    from budgetc.hardware import hardware_of
+
     facts = [("model", f"{spec.model.name}, opset {model.opset}")]
     for each in model.entries:
         facts += [("input", _port(p)) for p in each.inputs]
@@ -66,9 +68,11 @@ def _facts(
         facts.append(("validation", splits.sentence))
     facts.append(("passes", str(spec.passes)))
     for name, section in spec.targets.items():
-        words = [section.kind, section.cpu or "", f"{section.threads} threads"]
-        facts.append((f"target {name}", ", ".join(w for w in words if w and w != "1 threads")))
-        facts += [(f"  {budget}", text) for budget, text in budget_texts(spec.budgets_for(name))]
+        hardware = hardware_of(spec, name)
+        words = [hardware.board.summary] if hardware.board else [section.kind, section.cpu or ""]
+        words.append(f"{section.threads} threads" if section.threads > 1 else "")
+        facts.append((f"target {name}", ", ".join(w for w in words if w)))
+        facts += [(f"  {budget}", text) for budget, text in budget_texts(hardware.budgets)]
     return facts
 
 
@@ -83,11 +87,9 @@ def _recipe(spec: "Spec") -> "Recipe":
 
 
 def _sheets(spec: "Spec") -> "list[tuple[str, Capability]]":
-    from budgetc.registry import find_target
+    from budgetc.hardware import hardware_of
 
-    return [
-        (s.kind, find_target(s.kind).capability(s.cpu, s.threads)) for s in spec.targets.values()
-    ]
+    return [(h.kind, h.capability) for h in (hardware_of(spec, name) for name in spec.targets)]
 
 
 def _kernels(counts: dict[str, int]) -> str:

@@ -59,7 +59,6 @@ _VERBS: dict[str, Callable[..., int]] = {
     "compile": compile_spec,
     "bench": bench,
     "report": report,
-    "targets": targets,
     "passes": passes,
     "metrics": metrics,
     "schema": schema,
@@ -67,6 +66,7 @@ _VERBS: dict[str, Callable[..., int]] = {
 }
 for _name, _verb in _VERBS.items():
     app.command(_name)(guarded(_verb))
+app.add_typer(targets, name="targets")
 
 
 def main() -> None:

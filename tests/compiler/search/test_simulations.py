@@ -6,6 +6,7 @@ import pytest
 from budgetc.build import write_models
 from budgetc.compile import job_for, load_inputs, subject_for
 from budgetc.figures import Figures, Limits
+from budgetc.hardware import hardware_of
 from budgetc.search.pool import open_pool
 from budgetc.search.simulations import Simulated, Simulations
 from budgetc.search.tasks import Answer
@@ -45,7 +46,7 @@ def parts(tmp_path_factory, make_tiny):
     spec = load_spec(make_tiny(folder), ())
     model, splits, metric = load_inputs(spec)
     write_models(model, folder / "model.onnx")
-    job = job_for(spec, "host", model, folder / "model.onnx", splits)
+    job = job_for(spec, hardware_of(spec, "host"), model, folder / "model.onnx", splits)
     return job, subject_for(spec, job, splits, metric)
 
 

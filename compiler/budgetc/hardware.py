@@ -1,0 +1,89 @@
+"""What a target of a spec is: its kind, its capability sheet and the budgets that it has to keep."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from budgetc_specs.board import Board
+from budgetc_specs.budgets import Budgets, MemoryBudget, SizeBudget
+from budgetc_specs.capability import Capability
+from budgetc_specs.errors import SpecError, quoted
+from budgetc_specs.spec import Spec
+
+from budgetc.boards import find_board
+from budgetc.registry import find_target
+
+Memory = TypeVar("Memory", SizeBudget, MemoryBudget)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A target of a spec, resolved.
+
+    Attributes:
+        kind: the target plugin's name.
+        capability: what it can do, for the threads that the spec allows.
+        budgets: what its artefact has to keep: the spec's, those of the target, and a board's memories.
+        board: the board, where the spec names one.
+    """
+
+    kind: str
+    capability: Capability
+    budgets: Budgets
+    board: Board | None = None
+
+    @property
+    def words(self) -> str:
+        """The kind and the CPU, as progress shows them."""
+        return f"{self.kind}, {self.capability.cpu}"
+
+
+def hardware_of(spec: Spec, name: str) -> Hardware:
+    """The hardware behind a target's name.
+
+    Raises:
+        SpecError: no such kind, CPU or board is known, or the board has not that many cores.
+        KeyError: the spec has no target of that name.
+    """
+    section = spec.targets[name]
+    if section.board is None:
+        sheet = find_target(section.kind).capability(section.cpu, section.threads)
+        return Hardware(section.kind, sheet, spec.budgets_for(name))
+    board = find_board(section.board)
+    if section.threads > board.cores:
+        raise SpecError.of(
+            f"targets.{name}.threads: {section.threads} threads, and {quoted(str(section.board))} has "
+            f"{board.cores} core{'s' if board.cores > 1 else ''}",
+            f"write at most {board.cores}.",
+        )
+    own = section.budgets
+    budgets = Budgets(
+        size=own.size or _within(board.flash, spec.budgets.size, SizeBudget),
+        memory=own.memory or _within(board.ram, spec.budgets.memory, MemoryBudget),
+        latency=own.latency or spec.budgets.latency,
+        quality=own.quality or spec.budgets.quality,
+    )
+    return Hardware(board.kind, board_sheet(board, section.threads), budgets, board)
+
+
+def board_sheet(board: Board, threads: int = 1) -> Capability:
+    """The sheet of a board: its CPU's, with its own caches and features.
+
+    Raises:
+        SpecError: the board's kind or CPU is not known.
+    """
+    sheet = find_target(board.kind).capability(board.cpu, threads)
+    own: dict[str, Any] = {}
+    if board.l1 is not None:
+        own["l1_bytes"] = board.l1
+    if board.l2 is not None:
+        own["l2_bytes"] = board.l2
+    if board.features:
+        own["llvm_features"] = (*sheet.llvm_features, *board.features)
+    return sheet.model_copy(update=own)
+
+
+def _within(limit: int | None, declared: Memory | None, kind: type[Memory]) -> Memory | None:
+    """The spec's budget for all targets, or the board's own where that is narrower."""
+    if limit is None or (declared is not None and declared.max_bytes <= limit):
+        return declared
+    return kind(max_bytes=limit)

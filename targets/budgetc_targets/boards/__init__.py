@@ -1,0 +1,1 @@
+"""Boards by name, one file each: what `board: NAME` in a spec stands for."""
