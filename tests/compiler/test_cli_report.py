@@ -194,3 +194,23 @@ def test_what_was_not_executed_is_told_without_any_budget(target):
     lines = report(replace(target, chosen=chosen, trials=(chosen,)))
     assert "the library was not executed here: no qemu" in lines
     assert "no budgets are set" in lines
+
+
+def test_several_targets_end_in_one_table(target):
+    missed = (trial(size="1 KiB"),)
+    small = replace(target, target="small", trials=missed, chosen=None, folder=None)
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    print_report(console, Result("m", (target, small)), verbose=False)
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    at = lines.index("target hardware size memory latency quality artefact")
+    good, bad = lines[at + 1 : at + 3]
+    assert good.startswith("pi ")
+    assert "49.4 KiB PASS" in good
+    assert good.endswith("written")
+    assert bad.startswith("small ")
+    assert "49.4 KiB FAIL" in bad
+    assert bad.endswith("none")
+
+
+def test_one_target_needs_no_such_table(target):
+    assert not any(line.startswith("target hardware") for line in report(target))

@@ -24,6 +24,9 @@ def print_report(console: Console, result: Result, *, verbose: bool) -> None:
     """Everything there is to say about a result; with `verbose` also what each pass did."""
     for each in result.targets:
         _print_target(console, each, verbose=verbose)
+    if len(result.targets) > 1:
+        console.line()
+        console.print(_matrix(result.targets))
 
 
 def print_misses(console: Console, result: Result) -> None:
@@ -109,6 +112,32 @@ def _why_nothing(result: TargetResult) -> str:
     if not result.certificate and not wrong:
         lines += [f"  {t.recipe}: {t.outcome}: {t.reason}" for t in result.trials]
     return "\n".join(lines)
+
+
+def _matrix(results: Sequence[TargetResult]) -> Table:
+    """Every target against every budget, so that one look says where it fails."""
+    shown = [(r, r.chosen or r.nearest) for r in results]
+    names = list(dict.fromkeys(v.budget for _, t in shown if t for v in t.verdicts))
+    table = _table("target", "hardware", *names, "artefact")
+    for result, trial in shown:
+        found = {v.budget: v for v in trial.verdicts} if trial else {}
+        cells = [_cell(found.get(name)) for name in names]
+        hardware = f"{result.capability.target}, {result.capability.cpu}"
+        table.add_row(Text(result.target, "bold"), Text(hardware), *cells, _handed_over(result))
+    return table
+
+
+def _cell(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text(_NONE, "dim")
+    figure = _NONE if verdict.measured is None else _format(verdict)(verdict.measured)
+    return Text.assemble(f"{figure} ", (verdict.status, _STYLES[verdict.status]))
+
+
+def _handed_over(result: TargetResult) -> Text:
+    if result.chosen is not None:
+        return Text("written" if result.folder else "kept", "green")
+    return Text("out of reach" if result.exit_code == 3 else "none", "bold red")
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table:
