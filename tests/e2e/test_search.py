@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 CLASSES, FEATURES, HIDDEN, SAMPLES = 10, 8, 24, 400
 KEYS = {"size": "budgets.size", "quality": "budgets.quality.drop"}
+PLUGIN = Path(__file__).parents[1] / "plugin_example"
 
 
 def network() -> onnx.ModelProto:
@@ -122,6 +123,20 @@ def test_a_budget_is_kept_and_the_report_shows_what_was_looked_at(search, tmp_pa
     assert all(payment["text"][:24] in page for payment in target["pays"])
 
 
+def test_what_is_out_of_reach_is_proven_and_the_nearest_point_named(search):
+    code, target = search(budgets__size="1 KiB")
+    assert code == 3
+    (bound,) = target["proof"]["bounds"]
+    assert bound["budget"] == "size"
+    assert bound["bound"] > 1024
+    assert target["proof"]["binding"] == ["size"]
+    (point,) = target["proof"]["points"]
+    assert point["reached"] >= bound["bound"]
+    again, relaxed = search(budgets__size=point["allow"])
+    assert again == 0
+    assert figures(relaxed)["size"]["bytes"] <= parse_bytes(point["allow"])
+
+
 def test_budgets_that_conflict_are_named_and_relaxing_either_as_said_is_enough(search, tmp_path):
     strict = {"budgets__size": "20 KiB", "budgets__quality__drop": "0 pp"}
     code, target = search(**strict)
@@ -142,3 +157,31 @@ def test_budgets_that_conflict_are_named_and_relaxing_either_as_said_is_enough(s
         else:
             assert quality <= parse_points(point["allow"])
             assert figures(relaxed)["size"]["bytes"] <= 20 * 1024
+
+
+def test_objectives_choose_accordingly(search):
+    """Without a budget for it, quality is free to go."""
+    _, good = search(objective="quality")
+    _, small = search(objective="size")
+    _, quick = search(objective="latency")
+    assert figures(good)["quality"]["drop"] <= 0
+    sizes = [t["predicted"]["size"] for t in small["trials"] if t["predicted"]]
+    assert figures(small)["size"]["bytes"] <= min(sizes)
+    assert figures(small)["size"]["bytes"] < figures(good)["size"]["bytes"]
+    seconds = [
+        t["measurement"]["latency"]["seconds"]["ours"]
+        for t in quick["trials"]
+        if t["outcome"] == "feasible"
+    ]
+    assert figures(quick)["latency"]["seconds"]["ours"] <= min(seconds) * 1.03
+
+
+def test_a_foreign_pass_that_is_no_use_is_looked_at_and_not_taken(search, tmp_path):
+    folder = tmp_path / "plugin"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    here = ["--no-deps", "--no-index", "--no-build-isolation", "--target", str(folder)]
+    subprocess.run([*pip, *here, str(PLUGIN)], check=True)
+    code, target = search(also=folder, budgets__size="48 KiB", budgets__quality__drop="20 pp")
+    assert code == 0
+    assert any("scale-weights" in trial["recipe"] for trial in target["trials"])
+    assert "scale-weights" not in target["chosen"]["recipe"]
