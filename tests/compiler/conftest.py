@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from budgetc.registry import find_target
+from budgetc_specs.capability import Capability
 from onnx import TensorProto, helper, numpy_helper
 
 CLASSES, FEATURES, SAMPLES = 4, 8, 32
@@ -22,6 +24,12 @@ budgets:
   quality: {drop: 0 pp}
 passes: clean
 """
+
+
+@pytest.fixture(scope="session")
+def avx2() -> Capability:
+    """A sheet that does not depend on the machine: blocks of eight channels, weights of seven bits."""
+    return find_target("x86-64").capability("x86-64-v3", 1)
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from budgetc_specs.recipe import parse_recipe
 from budgetc.cache import cache_folder
 from budgetc.child import report_progress
 from budgetc.emit.link import Kind
+from budgetc.kitchen import Kitchen
 from budgetc.model import Model, parse_model
 from budgetc.predict.prediction import Prediction
 from budgetc.predict.predictor import predict
 from budgetc.search.judge import Judge
-from budgetc.search.kitchen import Kitchen
 
 
 def foresee(

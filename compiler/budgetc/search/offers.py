@@ -13,8 +13,8 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import EnvironmentError_
 from budgetc_specs.recipe import parse_recipe
 
+from budgetc.kitchen import run_pass
 from budgetc.model import Model, parse_model
-from budgetc.optimise import run_pass
 from budgetc.registry import PASSES, find_searchable, made_by, make_passes
 
 

@@ -14,9 +14,9 @@ from budgetc_specs.errors import BudgetcError, EnvironmentError_, SpecError
 from budgetc_specs.recipe import parse_recipe
 
 from budgetc.child import report_progress
+from budgetc.kitchen import Kitchen
 from budgetc.model import parse_model
 from budgetc.search.judge import Judge
-from budgetc.search.kitchen import Kitchen
 
 
 def simulate_recipes(

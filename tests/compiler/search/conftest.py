@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 from budgetc.model import Model, load_model
-from budgetc.registry import find_target
 from budgetc.search.space import Space, find_space
 from budgetc_specs.capability import Capability
 
@@ -35,12 +34,6 @@ class Subject:
     file: Path
     calibration: Path
     space: Space
-
-
-@pytest.fixture(scope="session")
-def avx2() -> Capability:
-    """A sheet that does not depend on the machine: blocks of eight channels, weights of seven bits."""
-    return find_target("x86-64").capability("x86-64-v3", 1)
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from budgetc import kitchen
 from budgetc.baseline import make_session
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
-from budgetc.search import kitchen, simulator
+from budgetc.search import simulator
 from budgetc.search.judge import Judge, noise_to_signal
 from budgetc.search.simulator import simulate_recipes
 from budgetc_passes.quantization import static

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import onnx
 import pytest
+from budgetc.kitchen import Kitchen
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
-from budgetc.search.kitchen import Kitchen
 from budgetc.search.settings import Settings
 from budgetc.search.space import Space, find_space
 from budgetc_specs.errors import SpecError
