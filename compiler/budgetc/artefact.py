@@ -1,6 +1,5 @@
 """The folder that ships: library, header, optimised model and a manifest that says what they are and how they did."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from budgetc.entries import entry_names, model_file
 from budgetc.load import MANIFEST
 from budgetc.provenance import installed_version
 from budgetc.result import Trial, trial_json
-from budgetc.store import replace_folder_atomically, staging_folder
+from budgetc.store import file_digest, replace_folder_atomically, staging_folder
 
 TOOLS = ("budgetc", "apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "ziglang", "numpy")
 
@@ -79,7 +78,7 @@ def read_artefact(folder: Path) -> dict[str, Any]:
             raise ModelError(f"{path} is damaged: it may not name {quoted(name)}", again)
         if not (folder / name).is_file():
             raise ModelError(f"{folder / name} is missing", again)
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != files[name]:
+        if file_digest(folder / name) != files[name]:
             raise ModelError(f"{folder / name} is not the file that was written", again)
     return manifest
 
@@ -98,6 +97,6 @@ def _manifest(
         "target": capability.model_dump(mode="json"),
         **trial_json(trial),
         "sources": dict(digests),
-        "files": {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in made},
+        "files": {n: file_digest(folder / n) for n in made},
         "tools": {name: installed_version(name) for name in TOOLS},
     }

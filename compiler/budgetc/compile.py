@@ -1,6 +1,5 @@
 """The whole way from a spec to artefacts: load, baseline, candidates, build, measure, judge, hand over."""
 
-import hashlib
 import json
 import tempfile
 import time
@@ -39,7 +38,7 @@ from budgetc.search.target import (
     try_recipe,
 )
 from budgetc.splits import Splits, load_splits
-from budgetc.store import check_replaceable, locked_folder, write_atomic
+from budgetc.store import check_replaceable, file_digest, locked_folder, write_atomic
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
 
@@ -315,6 +314,6 @@ def _digests(spec: Spec, model: Model, splits: Splits) -> Mapping[str, str]:
             seen.add(data.digest)
     slices = spec.quality.slices
     if isinstance(slices, Path):
-        digests["slices"] = hashlib.sha256(slices.read_bytes()).hexdigest()
+        digests["slices"] = file_digest(slices)
     digests["passes"] = str(spec.passes)
     return digests

@@ -1,6 +1,5 @@
 """Evaluation and calibration samples: checked once against the model, then streamed."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from budgetc_specs.errors import Diagnostic, SpecError, did_you_mean, quoted
 from budgetc.archive import Column, open_archive
 from budgetc.lower.lowered import Port
 from budgetc.model import Model
+from budgetc.store import file_digest
 
 Array = npt.NDArray[np.generic]
 Finding = tuple[str, str]
@@ -110,11 +110,9 @@ def load_data(path: Path | str, model: Model, *, labels_required: bool = False) 
     first = model.inputs[0]
     steps, left_over = divmod(lengths[first.name], _rows(first))
     count = steps * _rows(first)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     labels = None if labels is None else labels[:count]
     slices = None if slices is None else slices[:count]
-    return Data(path, digest, steps, count, left_over, labels, model.inputs, slices)
+    return Data(path, file_digest(path), steps, count, left_over, labels, model.inputs, slices)
 
 
 def load_slices(path: Path | str, data: Data) -> Array:

@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from budgetc.registry import PASSES, TARGETS, installed
+from budgetc.store import file_digest
 
+SOURCES = {".py", ".c", ".h"}
 PACKAGES = ("budgetc", "budgetc_passes", "budgetc_specs", "budgetc_targets")
 LIBRARIES = (
     "apache-tvm",
@@ -26,14 +28,7 @@ def code_digest() -> str:
     """sha256 of budgetc's own sources, of the versions of what it is built on, and of what plugins there are."""
     digest = hashlib.sha256()
     for package in PACKAGES:
-        found = find_spec(package)
-        if found is None or found.origin is None:
-            raise AssertionError(f"BUG: {package} is not installed")
-        root = Path(found.origin).parent
-        for path in sorted(root.rglob("*")):
-            if path.suffix in {".py", ".c", ".h"}:
-                digest.update(f"{package}/{path.relative_to(root)}\0".encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(f"{package} {source_digest(package)}\0".encode())
     for name in LIBRARIES:
         digest.update(f"{name} {installed_version(name)}\0".encode())
     for group in (PASSES, TARGETS):
@@ -43,6 +38,25 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+@functools.cache
+def source_digest(root: str) -> str:
+    """sha256 of the sources of an installed package, or of a module that is no package, in hex."""
+    found = find_spec(root)
+    if found is None:
+        raise AssertionError(f"BUG: {root} is not installed")
+    digest = hashlib.sha256()
+    places = [Path(place) for place in found.submodule_search_locations or ()]
+    files = [(path, path.relative_to(place)) for place in places for path in place.rglob("*")]
+    if not places and found.origin is not None:
+        files = [(Path(found.origin), Path(root))]
+    for path, name in sorted(files):
+        if path.suffix in SOURCES:
+            digest.update(f"{name}\0".encode())
+            digest.update(file_digest(path).encode())
+    return digest.hexdigest()
+
+
+@functools.cache
 def installed_version(distribution: str) -> str:
     """The version of a distribution, or that it is not installed."""
     try:

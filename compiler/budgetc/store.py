@@ -1,9 +1,10 @@
-"""Files that are whole or absent: atomic writes, a store by content, the swap of a folder."""
+"""Files that are whole or absent: atomic writes, stores by content and by key, the swap of a folder."""
 
 import contextlib
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -11,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
 from budgetc_specs.errors import EnvironmentError_, SpecError
@@ -66,6 +68,51 @@ class Store:
         if re.fullmatch(r"[0-9a-f]{64}", digest) is None:
             raise AssertionError(f"BUG: {digest!r} is no sha256 digest")
         return self.root / digest[:2] / digest[2:]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """JSON values kept under what they were found from, so that nothing is found twice.
+
+    What is damaged, or was not written to its end, is as if it were not there.
+    """
+
+    root: Path
+
+    def put(self, key: Any, value: Any) -> None:
+        """Keep a JSON value under a JSON value that says all that it depends on."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps({"value": value, "sha256": json_digest(value)}).encode())
+
+    def get(self, key: Any) -> Any:
+        """The value of a key; None where there is none, or none that is intact."""
+        try:
+            kept = json.loads(self.path(key).read_text(encoding="utf-8"))
+            value = kept["value"]
+            return value if kept["sha256"] == json_digest(value) else None
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
+    def path(self, key: Any) -> Path:
+        """Where the value of a key lies, if it is kept."""
+        digest = json_digest(key)
+        return self.root / digest[:2] / f"{digest[2:]}.json"
+
+
+def json_digest(value: Any) -> str:
+    """sha256 of a JSON value in hex: equal values have equal ones, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file in hex, read in parts.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from budgetc.provenance import PACKAGES, code_digest
+from budgetc.provenance import PACKAGES, code_digest, source_digest
 
 ROOT = Path(__file__).parents[2]
 ROOTS = ("compiler", "passes", "specs", "targets")
@@ -54,3 +54,10 @@ def test_a_plugin_or_another_release_of_one_changes_it(tmp_path):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: odd\nVersion: {version}\n")
         digests.add(digest_of(tmp_path, *(ROOT / root for root in ROOTS)))
     assert len(digests) == 3
+
+
+def test_a_module_that_is_no_package_has_a_digest_too(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("one_of_a_plugin", "other_of_a_plugin"):
+        (tmp_path / f"{name}.py").write_text(f"name = {name!r}\n")
+    assert source_digest("one_of_a_plugin") != source_digest("other_of_a_plugin")

@@ -1,5 +1,7 @@
 """Atomic files and folders: what is killed half-way leaves the old content or the new one."""
 
+import hashlib
+import json
 import random
 import subprocess
 import sys
@@ -8,8 +10,10 @@ import time
 import pytest
 from budgetc import store
 from budgetc.store import (
+    Shelf,
     Store,
     check_replaceable,
+    file_digest,
     locked_folder,
     recover,
     replace_folder_atomically,
@@ -17,6 +21,8 @@ from budgetc.store import (
     write_atomic,
 )
 from budgetc_specs.errors import EnvironmentError_, SpecError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 FILES = 12
 
@@ -80,6 +86,47 @@ def test_store_checks_what_it_reads(tmp_path):
     assert kept.get(digest) == b"bytes"
     with pytest.raises(AssertionError, match="BUG"):
         kept.get("../../etc/passwd")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(key=JSON, other=JSON, value=JSON.filter(lambda each: each is not None))
+def test_a_shelf_gives_back_what_was_put_there(tmp_path_factory, key, other, value):
+    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
+    assert shelf.get(key) is None
+    shelf.put(key, value)
+    assert Shelf(shelf.root).get(key) == value
+    if json.dumps(other, sort_keys=True) != json.dumps(key, sort_keys=True):
+        assert shelf.get(other) is None
+
+
+def test_a_shelf_does_not_care_for_the_order_of_a_key(tmp_path):
+    shelf = Shelf(tmp_path)
+    shelf.put({"a": 1, "b": [2]}, {"found": 3})
+    assert shelf.get({"b": [2], "a": 1}) == {"found": 3}
+    assert len(list(tmp_path.glob("*/*"))) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"null", b"[]", b'{"value": {"found": 4}}'])
+def test_what_is_damaged_is_not_on_the_shelf(tmp_path, damage):
+    shelf = Shelf(tmp_path)
+    shelf.put("key", {"found": 3})
+    shelf.path("key").write_bytes(damage)
+    assert shelf.get("key") is None
+    shelf.put("key", {"found": 3})
+    shelf.path("key").write_bytes(shelf.path("key").read_bytes().replace(b"3", b"4", 1))
+    assert shelf.get("key") is None
+
+
+def test_a_file_has_the_digest_of_its_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"bytes" * 100_000)
+    assert file_digest(tmp_path / "file") == hashlib.sha256(b"bytes" * 100_000).hexdigest()
 
 
 def test_folder_is_made_replaced_and_nothing_is_left_beside(tmp_path, way):

@@ -6,20 +6,19 @@ in a larger object, as loops are on AArch64, a function's size depends on the fu
 """
 
 import contextlib
-import functools
 import hashlib
-import importlib.util
 import json
 import secrets
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Family, Kernel, Point, Target
 from budgetc_targets.task import Task
+
+from budgetc.provenance import installed_version, source_digest
 
 GENERATOR = ("apache-tvm", "apache-tvm-ffi")
 """Distributions that decide every byte of a kernel, beside the packages of its target and its family."""
@@ -108,31 +107,8 @@ def generator_key(target: Target, capability: Capability) -> str:
     """Names what generates a sheet's kernels: hex digits of the sheet, the target, its families and TVM."""
     roots = sorted({type(o).__module__.partition(".")[0] for o in (target, *target.families())})
     sheet = json.dumps(capability.model_dump(mode="json", exclude=set(NOT_CODE)), sort_keys=True)
-    words = [sheet, *(_package_digest(root) for root in roots), *map(_version, GENERATOR)]
+    words = [sheet, *map(source_digest, roots), *map(installed_version, GENERATOR)]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
-
-
-@functools.cache
-def _package_digest(root: str) -> str:
-    """Of all Python files of an installed package or module."""
-    spec = importlib.util.find_spec(root)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    files = sorted(f for place in places for f in Path(place).rglob("*.py"))
-    if spec and spec.origin and not places:
-        files = [Path(spec.origin)]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}\0".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
 
 
 def _read(path: Path) -> tuple[dict[str, int], bytes] | None:

@@ -20,7 +20,7 @@ from budgetc.load import Interface
 from budgetc.lower.lowered import Lowered
 from budgetc.model import parse_model
 from budgetc.result import Trial
-from budgetc.store import write_atomic
+from budgetc.store import file_digest, write_atomic
 
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 _TRIAL_KIND = "trial"
@@ -181,12 +181,12 @@ class Journal:
             "schedules": [dict(each) for each in built.schedules],
             "seconds": dict(built.seconds),
             "grown": built.grown,
-            "files": {p.name: _file_digest(p) for p in sorted(built.folder.iterdir())},
+            "files": {p.name: file_digest(p) for p in sorted(built.folder.iterdir())},
         }
 
     def _library(self, key: str, value: Mapping[str, Any]) -> Built | None:
         kept, folder = value["kept"], self._folder / key
-        files = {p.name: _file_digest(p) for p in sorted(folder.iterdir())}
+        files = {p.name: file_digest(p) for p in sorted(folder.iterdir())}
         if files != kept["files"]:
             return None
         count = sum(name.startswith("optimised_") for name in files)
@@ -223,8 +223,3 @@ def _without_arrays(trial: Trial) -> Trial:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,6 @@
 """The quality of optimised models beside the float model, by onnxruntime, on the same samples."""
 
 import functools
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from budgetc.model import Model
 from budgetc.provenance import code_digest
 from budgetc.registry import release_of
 from budgetc.search.logits import tapped
-from budgetc.store import write_atomic
+from budgetc.store import Shelf, file_digest
 
 Array = npt.NDArray[np.generic]
 
@@ -52,13 +50,13 @@ class Judge:
         seed: int,
         kept: Path | None = None,
     ) -> None:
-        self._model, self._kept = model, kept
+        self._model, self._kept = model, Shelf(kept) if kept else None
         self._metric = resolve_metric(metric, Path(folder) if folder else None) if metric else None
         self._feeds, self._rows, self._labels = _chosen(model, validation, samples, seed)
         self.samples = len(self._rows)
         asked = [metric, metric_code(metric, Path(folder) if folder else None), samples, seed]
-        data = _digest_of(validation)
-        self._key = json.dumps([code_digest(), model.digest, data, *asked])
+        data = file_digest(Path(validation)) if validation else None
+        self._key = [code_digest(), model.digest, data, *asked]
 
     @functools.cached_property
     def _float(self) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -78,14 +76,11 @@ class Judge:
         """
         if self._kept is None:
             return self._figures(model)
-        digest = hashlib.sha256(f"{self._key}{model.digest}".encode()).hexdigest()
-        file = self._kept / digest[:2] / f"{digest[2:]}.json"
-        try:
-            known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        key = [*self._key, model.digest]
+        known: dict[str, Any] | None = self._kept.get(key)
+        if known is None:
             known = self._figures(model)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(file, json.dumps(known).encode())
+            self._kept.put(key, known)
         return known
 
     def _figures(self, model: Model) -> dict[str, Any]:
@@ -129,14 +124,7 @@ def metric_code(metric: str | None, folder: Path | None) -> str:
     if "{" in metric or ":" not in metric:
         return release_of(METRICS, metric.partition("{")[0])
     file = folder / f"{metric.partition(':')[0].replace('.', '/')}.py"
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
-
-
-def _digest_of(archive: str | None) -> str:
-    if archive is None:
-        return ""
-    with Path(archive).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(file) if file.is_file() else ""
 
 
 def _chosen(

@@ -1,7 +1,5 @@
 """Quality of recipes without a build: simulated in a child, and kept, so that none is simulated twice."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from budgetc.model import Model
 from budgetc.provenance import code_digest
 from budgetc.registry import PASSES, release_of
 from budgetc.search.judge import metric_code
-from budgetc.store import write_atomic
+from budgetc.store import Shelf, json_digest
 from budgetc.worker import ChildDied, run_child
 
 SIMULATION_BYTES = 8 * 2**30
@@ -154,12 +152,13 @@ def simulate(
         ChildDied: a pass or onnxruntime crashed, hung or ran out of memory.
         BudgetcError: the data, the metric, a recipe or this machine is at fault.
     """
-    folder = cache or cache_folder() / "simulated"
-    keys = [_digest(subject.key(recipe)) for recipe in recipes]
-    found = {key: kept for key in keys if (kept := _recall(folder, key)) is not None}
+    shelf = Shelf(cache or cache_folder() / "simulated")
+    keys = [json_digest(subject.key(recipe)) for recipe in recipes]
+    known = [shelf.get(subject.key(recipe)) for recipe in recipes]
+    found = {key: kept for key, kept in zip(keys, known, strict=True) if kept is not None}
     missing = {key: r for key, r in zip(keys, recipes, strict=True) if key not in found}
     if missing:
-        _simulate(subject, missing, found, folder, say)
+        _simulate(subject, missing, found, shelf, say)
     return tuple(_simulated(found[key], r) for key, r in zip(keys, recipes, strict=True))
 
 
@@ -167,7 +166,7 @@ def _simulate(
     subject: Subject,
     missing: Mapping[str, Recipe],
     found: dict[str, dict[str, Any]],
-    folder: Path,
+    shelf: Shelf,
     say: Say,
 ) -> None:
     """One child for all; where a recipe kills it, another one for those behind it, unless that dies at once."""
@@ -182,7 +181,7 @@ def _simulate(
             say(f"{total - len(waiting) + message['begun'] + 1} of {total}: {missing[begun]}")
             return
         found[begun] = dict(message["found"])
-        _keep(folder, begun, found[begun])
+        shelf.put(subject.key(missing[begun]), found[begun])
 
     while waiting:
         begun, before = "", len(found)
@@ -217,24 +216,3 @@ def _simulate(
 
 def _simulated(figures: Mapping[str, Any], recipe: Recipe) -> Simulated:
     return Simulated(recipe=str(recipe), **figures)
-
-
-def _digest(key: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-
-
-def _recall(folder: Path, key: str) -> dict[str, Any] | None:
-    """What was found under a key; None where there is no file, or a damaged one."""
-    try:
-        kept = json.loads((folder / key[:2] / f"{key}.json").read_text(encoding="utf-8"))
-        figures: dict[str, Any] = kept["found"]
-        Simulated(recipe="", **figures)
-    except (OSError, KeyError, TypeError, ValueError):
-        return None
-    return figures if kept["sha256"] == _digest(figures) else None
-
-
-def _keep(folder: Path, key: str, figures: Mapping[str, Any]) -> None:
-    file = folder / key[:2] / f"{key}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, json.dumps({"found": figures, "sha256": _digest(figures)}).encode())
