@@ -21,6 +21,8 @@ from budgetc.compile import compile as compile_spec
 from budgetc.compile import job_for, load_inputs, subject_for
 from budgetc.figures import Limits
 from budgetc.hardware import hardware_of
+from budgetc.predict.latency import Clockwork
+from budgetc.predict.timings import timings_of
 from budgetc.progress import Event
 from budgetc.result import TargetResult, Trial
 from budgetc.search.pool import open_pool
@@ -199,7 +201,9 @@ class Contest:
             space = find_space(file, model.path, job.capability, calibrated=True)
             recipes = list(grid(space).values())
             with open_pool() as pool:
-                simulations = Simulations(job, subject, pool, cache_folder() / "simulations")
+                folder, sheet = cache_folder() / "simulations", job.capability
+                clock = Clockwork(timings_of(job.timings, job.kind, sheet), sheet)
+                simulations = Simulations(job, subject, pool, folder, clock)
                 return simulations.simulate(recipes, _dots(self._name, len(recipes)))
 
     def _search(self, spec: Spec) -> tuple[TargetResult, float]:

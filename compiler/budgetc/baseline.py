@@ -1,8 +1,8 @@
 """What onnxruntime makes of a model: the float reference, the integer oracle, and the peers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnxruntime as ort
 from budgetc_specs.errors import ModelError, printable
 
 from budgetc.data import Data
+from budgetc.lower.lowered import Port
 
 Array = npt.NDArray[np.generic]
 Optimisation = Literal["none", "basic", "all"]
@@ -21,6 +22,8 @@ _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 _ERRORS_ONLY = 3
+
+_ROUGHLY_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,27 @@ def timer(session: Session, inputs: Mapping[str, Array]) -> Callable[[int], npt.
         return taken
 
     return time
+
+
+def seconds_of_inference(
+    session: Session, ports: Sequence[Port], inputs: Mapping[str, Array]
+) -> float:
+    """Median seconds of one inference, roughly: of as many as fit into some tenths of one.
+
+    Args:
+        session: of the model.
+        ports: the model's inputs.
+        inputs: samples for each of them on axis 0; the first are taken.
+    """
+    feed = {p.name: inputs[p.name][: p.shape[0] if p.shape else 1].reshape(p.shape) for p in ports}
+    time = timer(session, feed)
+    taken: list[int] = []
+    for _ in range(2):  # the first half warms up
+        taken.clear()
+        end = monotonic() + _ROUGHLY_S / 2
+        while not taken or monotonic() < end:
+            taken += time(1).tolist()
+    return sorted(taken)[len(taken) // 2] * 1e-9
 
 
 def _refused(verb: str, error: Exception) -> ModelError:

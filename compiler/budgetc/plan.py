@@ -1,7 +1,6 @@
 """`budgetc plan` as a function: what a spec's budgets imply for each of its targets, without a build."""
 
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,20 +9,20 @@ from budgetc_specs.budgets import Relative
 from budgetc_specs.spec import Spec
 
 from budgetc.assess import synthetic
-from budgetc.baseline import make_session, timer
+from budgetc.baseline import make_session, seconds_of_inference
 from budgetc.build import Job, run_passes, write_models
 from budgetc.cache import cache_folder
 from budgetc.compile import job_for, load_inputs, named_targets, subject_for
 from budgetc.figures import Limits
 from budgetc.hardware import hardware_of
+from budgetc.predict.latency import Clockwork
+from budgetc.predict.timings import timings_of
 from budgetc.progress import Event, Observer, ignore
 from budgetc.search.plan import Plan, make_plan
 from budgetc.search.pool import open_pool
 from budgetc.search.recipes import int8_recipe
 from budgetc.search.simulations import Simulations
 from budgetc.search.space import Space, find_space
-
-_PEER_SECONDS = 0.3
 
 
 def plan(
@@ -59,7 +58,8 @@ def plan(
             subject = subject_for(spec, job, splits, metric)
             limits = Limits(budgets, _peer(job, budgets.latency and budgets.latency.max, scratch))
             observer(Event("stage", name, text="predicting candidates"))
-            simulations = Simulations(job, subject, pool, cache_folder() / "simulations")
+            clock = Clockwork(timings_of(job.timings, job.kind, job.capability), job.capability)
+            simulations = Simulations(job, subject, pool, cache_folder() / "simulations", clock)
             recipe = None
             if spec.passes != "auto":
                 recipe, space = spec.passes, Space((), space.preamble)
@@ -77,11 +77,5 @@ def _peer(job: Job, limit: object, scratch: Path) -> dict[str, float]:
         folder = scratch / "peer"
         folder.mkdir(exist_ok=True)
         data = run_passes(job, int8_recipe(), folder, lambda _: None).model.data
-    inputs = synthetic(job.model.inputs, steps=1)
-    feed = {p.name: inputs[p.name].reshape(p.shape) for p in job.model.inputs}
-    infer = timer(make_session(data, threads=job.capability.threads), feed)
-    taken: list[int] = []
-    end = time.monotonic() + _PEER_SECONDS
-    while not taken or time.monotonic() < end:
-        taken += [int(each) for each in infer(10)]
-    return {limit.peer: sorted(taken)[len(taken) // 2] * 1e-9}
+    session, ports = make_session(data, threads=job.capability.threads), job.model.inputs
+    return {limit.peer: seconds_of_inference(session, ports, synthetic(ports, steps=1))}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from budgetc.baseline import by_sample, make_session, run_over, timer
+from budgetc.baseline import by_sample, make_session, run_over, seconds_of_inference, timer
 from budgetc.data import load_data
 from budgetc.measure.classification import top1
 from budgetc.model import load_model
@@ -41,6 +41,14 @@ def test_timer(mnist):
     assert taken.shape == (7,)
     assert taken.dtype == np.int64
     assert (taken > 1000).all()
+
+
+def test_seconds_of_inference_are_those_of_the_timer(mnist):
+    model, data = mnist
+    session = make_session(model.data)
+    taken = np.median(timer(session, next(data.samples()))(50)) * 1e-9
+    inputs = {"input": np.concatenate([each["input"] for each in data.samples(2)])}
+    assert taken / 4 < seconds_of_inference(session, model.inputs, inputs) < taken * 4
 
 
 def test_by_sample():

@@ -133,19 +133,19 @@ def key_of(recipe: str) -> str:
 
 
 def course(target: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a search did, without what a clock says: candidates in order, with all that was expected and found."""
+    """What a search did: candidates in order, with all that was expected and found but for measured times.
+
+    Expected times are part of it: they rest on what was known when the search began, which was nothing.
+    """
     found = []
     for trial in target["trials"]:
-        expected = dict(trial["predicted"] or {})
-        for name in ("latency", "latency_interval"):
-            expected.pop(name, None)
         verdicts = [(v["budget"], v["measured"], v["status"]) for v in trial["verdicts"] or ()]
         found.append(
             {
                 "recipe": trial["recipe"],
                 "outcome": trial["outcome"],
                 "origin": trial["origin"],
-                "expected": expected,
+                "expected": trial["predicted"],
                 "verdicts": verdicts,
             }
         )

@@ -12,7 +12,7 @@ shows them to be too small by. Source: Rasmussen and Williams 2006, chapters 2 a
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from budgetc_targets.contract import Point
 
 from budgetc.lower.lowered import Layer
 from budgetc.predict.learnt import USUAL
-from budgetc.predict.prediction import Basis, Expected
+from budgetc.predict.prediction import Basis, Entry, Expected
 from budgetc.predict.roofline import CALL, roofline
 from budgetc.predict.timings import Timing
 
@@ -166,6 +166,11 @@ class Clockwork:
         )
         factor = math.exp(CERTAINTY * spread)
         return calls, total, (total / factor, total * factor)
+
+    def again(self, entry: Entry) -> Entry:
+        """An entry point as it is expected now, whatever was known when it was predicted."""
+        layers, latency, interval = self.expect([each.layer for each in entry.layers])
+        return replace(entry, latency=latency, interval=interval, layers=layers)
 
 
 def _scatter(seconds: Sequence[float]) -> float:

@@ -20,7 +20,7 @@ from budgetc.lower.points import Chooser, default_point, known_point, one_by_one
 from budgetc.predict.footprint import footprint
 from budgetc.predict.latency import Clockwork
 from budgetc.predict.prediction import Entry, Prediction
-from budgetc.predict.timings import Timings
+from budgetc.predict.timings import timings_of
 from budgetc.registry import find_target
 from budgetc.tuning.records import Records
 from budgetc.worker import run_child
@@ -66,8 +66,7 @@ def predict(
         raise ModelError("the model nests its operators too deeply to be compiled") from error
     new = code.objects.missing
     taken = footprint(code, capability, name, library, cache / "zig")
-    measured = Timings(timings or cache / "timings", target, capability)
-    clock = Clockwork(measured.read() if capability.native else [], capability)
+    clock = Clockwork(timings_of(timings or cache / "timings", kind, capability), capability)
     entries = []
     for lowered in code.entries:
         layers, latency, interval = clock.expect(lowered.layers)

@@ -15,6 +15,7 @@ from budgetc_targets.contract import Point, Target
 
 from budgetc.lower.kernel_objects import generator_key
 from budgetc.lower.lowered import Layer
+from budgetc.registry import find_target
 from budgetc.store import write_atomic
 
 KEPT = 9
@@ -115,6 +116,17 @@ class Timings:
                 by_kernel.setdefault(timing.key, []).append(timing)
             lines = [json.dumps(asdict(t)) for same in by_kernel.values() for t in same[-KEPT:]]
             write_atomic(self._file, "".join(f"{line}\n" for line in lines).encode())
+
+
+def timings_of(folder: Path, kind: str, capability: Capability) -> list[Timing]:
+    """What was measured of a target's kernels on this machine; nothing where its code does not run here.
+
+    Args:
+        folder: of all sheets.
+        kind: the target's kind.
+        capability: its sheet.
+    """
+    return Timings(folder, find_target(kind), capability).read() if capability.native else []
 
 
 def _machine() -> str:

@@ -1,7 +1,5 @@
 """Candidates simulated in a pool, several at once, and kept so that none is simulated twice."""
 
-import hashlib
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,10 +11,12 @@ from budgetc_specs.recipe import Recipe
 
 from budgetc.build import CHILD_BYTES, Job, further_file
 from budgetc.figures import Figures, Limits
+from budgetc.predict.latency import Clockwork
+from budgetc.predict.prediction import Prediction
 from budgetc.search.pool import Pool
 from budgetc.search.simulation import Subject
 from budgetc.search.tasks import Task
-from budgetc.store import write_atomic
+from budgetc.store import Shelf
 
 CHUNK = 4
 """Recipes that one child simulates at most: it starts up once for all of them, and they share its work."""
@@ -67,15 +67,22 @@ def _worst(limits: Limits, figures: Figures) -> float:
 class Simulations:
     """Simulates recipes of one model on one target.
 
+    Quality and sizes are kept and stay as they are. What a library will take in time depends on what was measured
+    until today, so that it is told anew each time, by one clock for all recipes.
+
     Args:
         job: what all candidates share.
         subject: what recipes are simulated on.
         pool: where simulations run.
         folder: where they are kept, by the digest of all that they depend on.
+        clock: tells how long calls take.
     """
 
-    def __init__(self, job: Job, subject: Subject, pool: Pool, folder: Path) -> None:
-        self._job, self._subject, self._pool, self._folder = job, subject, pool, folder
+    def __init__(
+        self, job: Job, subject: Subject, pool: Pool, folder: Path, clock: Clockwork
+    ) -> None:
+        self._job, self._subject, self._pool = job, subject, pool
+        self._shelf, self._clock = Shelf(folder), clock
 
     def simulate(
         self,
@@ -99,13 +106,13 @@ class Simulations:
             with one_at_a_time:
                 if position in found:
                     return
-                found[position] = _simulated(recipes[position], answer)
+                found[position] = self._simulated(recipes[position], answer)
                 if keep:
-                    self._keep(recipes[position], answer)
+                    self._shelf.put(self._key(recipes[position]), answer)
                 done(position, found[position])
 
         for position, recipe in enumerate(recipes):
-            known = self._recall(recipe)
+            known = self._shelf.get(self._key(recipe))
             if known is not None:
                 take(position, known, keep=False)
         for size in (CHUNK, 1):  # what shared its child with one that died gets a child of its own
@@ -163,60 +170,43 @@ class Simulations:
             memory_bytes=CHILD_BYTES,
         )
 
-    def _path(self, recipe: Recipe) -> Path:
+    def _key(self, recipe: Recipe) -> dict[str, Any]:
         job = self._job
-        key = {
+        return {
             **self._subject.key(recipe),
             "entries": [model.digest for model in job.model.entries],
             "sheet": job.capability.model_dump(mode="json"),
             "library": [job.kind, job.library, job.name],
         }
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return self._folder / digest[:2] / f"{digest[2:]}.json"
 
-    def _keep(self, recipe: Recipe, answer: Mapping[str, Any]) -> None:
-        path = self._path(recipe)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(answer).encode())
-
-    def _recall(self, recipe: Recipe) -> Mapping[str, Any] | None:
-        try:
-            answer: Mapping[str, Any] = json.loads(self._path(recipe).read_text(encoding="utf-8"))
-            _simulated(recipe, answer)
-        except (OSError, AttributeError, IndexError, KeyError, TypeError, ValueError):
-            return None  # nothing is there, or something that nobody here has written
-        return answer
-
-
-def _simulated(recipe: Recipe, answer: Mapping[str, Any]) -> Simulated:
-    if answer.get("refused"):
-        return Simulated(recipe, refusal=answer["refused"])
-    choices = []
-    for number, each in enumerate(answer["predictions"]):
-        first = each["entries"][0]
-        fastest, slowest = first["latency_interval"]
-        figures = Figures(
-            size=each["size"],
-            memory=each["memory"],
-            latency=first["latency"],
-            fastest=fastest,
-            slowest=slowest,
-            drop=answer.get("drop"),
-            least_drop=answer.get("low"),
-            greatest_drop=answer.get("high"),
-            value=answer.get("value"),
-            greatest_value=answer.get("value_high"),
-            error=answer["error"],
-            compact=bool(number),
+    def _simulated(self, recipe: Recipe, answer: Mapping[str, Any]) -> Simulated:
+        if answer.get("refused"):
+            return Simulated(recipe, refusal=answer["refused"])
+        predictions = [Prediction.from_json(each) for each in answer["predictions"]]
+        entries = [self._clock.again(each.first) for each in predictions]
+        choices = [
+            Figures(
+                size=prediction.size,
+                memory=prediction.memory,
+                latency=entry.latency,
+                fastest=entry.interval[0],
+                slowest=entry.interval[1],
+                drop=answer.get("drop"),
+                least_drop=answer.get("low"),
+                greatest_drop=answer.get("high"),
+                value=answer.get("value"),
+                greatest_value=answer.get("value_high"),
+                error=answer["error"],
+                compact=bool(number),
+            )
+            for number, (prediction, entry) in enumerate(zip(predictions, entries, strict=True))
+        ]
+        return Simulated(
+            recipe,
+            answer["weight_bytes"],
+            tuple(answer["ledger"]),
+            tuple(choices),
+            tuple(layer.to_json() for layer in entries[0].layers),
+            arena=entries[-1].arena,
+            arena_bound=entries[-1].arena_bound,
         )
-        choices.append(figures)
-    first, last = (answer["predictions"][at]["entries"][0] for at in (0, -1))
-    return Simulated(
-        recipe,
-        answer["weight_bytes"],
-        tuple(answer["ledger"]),
-        tuple(choices),
-        tuple(first["layers"]),
-        arena=last["arena"],
-        arena_bound=last["arena_bound"],
-    )

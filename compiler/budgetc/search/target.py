@@ -1,7 +1,6 @@
 """The search for one target: where it keeps what it knows, and what it is made of."""
 
 import contextlib
-import hashlib
 import json
 import math
 import time
@@ -16,10 +15,12 @@ from budgetc_specs.recipe import Recipe, Value
 from budgetc_targets.contract import Runner
 
 from budgetc.assess import Reference
-from budgetc.baseline import timer
+from budgetc.baseline import seconds_of_inference
 from budgetc.build import Built, Job
 from budgetc.cache import cache_folder
 from budgetc.figures import Limits
+from budgetc.predict.latency import Clockwork
+from budgetc.predict.timings import Timing, timings_of
 from budgetc.progress import Event, Observer
 from budgetc.provenance import code_digest
 from budgetc.result import BUDGET_MISSED, Bound, TargetResult, Trial
@@ -37,7 +38,7 @@ from budgetc.search.simulations import Simulations
 from budgetc.search.space import Space, find_space
 from budgetc.search.workshop import Workshop, outcome_of
 from budgetc.splits import Splits
-from budgetc.store import write_atomic
+from budgetc.store import json_digest, write_atomic
 
 KEPT_ANSWERS = 8
 """Answers of earlier searches that are looked at first."""
@@ -45,7 +46,6 @@ KEPT_ANSWERS = 8
 VALIDATION_SAMPLES = 2048
 """Samples of the validation data that candidates are judged on, at most."""
 
-_PEER_RUNS = 50
 _KEY = 32
 
 SENSITIVITY_SAMPLES = 256
@@ -189,7 +189,7 @@ def open_journal(inquiry: Inquiry, observer: Observer) -> tuple[Inquiry, Journal
         observer(Event("note", inquiry.name, text=text))
 
     begin = time.monotonic()
-    journal = Journal(_searches() / _digest(_question(inquiry)), waiting)
+    journal = Journal(_searches() / json_digest(_question(inquiry))[:_KEY], waiting)
     if journal.resumed:
         observer(Event("note", inquiry.name, text="going on with a search that was cut short"))
     deadline = inquiry.effort.deadline + time.monotonic() - begin
@@ -212,12 +212,15 @@ def search_target(
         BudgetcError: the spec, the model or this machine does not allow it.
     """
     job = inquiry.job
-    past = _searches() / f"earlier-{_digest(_about(inquiry))}.json"
+    past = _searches() / f"earlier-{json_digest(_about(inquiry))[:_KEY]}.json"
     earlier = journal.once("earlier", lambda: _read(past))
     peers = journal.once("peers", lambda: peer_seconds(inquiry))
     known = survey(inquiry, peers, observer)
     observer(Event("search", inquiry.name, limits=known.limits))
-    simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations")
+    # As they were when the search began: what it measures itself corrects all that it expects alike.
+    timings = journal.once("timings", lambda: _timings(job))
+    clock = Clockwork(map(Timing.from_json, timings), job.capability)
+    simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations", clock)
     builder = Builder(job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
     seeker = Seeker(
         known.space,
@@ -249,6 +252,10 @@ def search_target(
     return result, found.built
 
 
+def _timings(job: Job) -> list[dict[str, Any]]:
+    return [asdict(each) for each in timings_of(job.timings, job.kind, job.capability)]
+
+
 def _searches() -> Path:
     return cache_folder() / "searches"
 
@@ -265,14 +272,8 @@ def peer_seconds(inquiry: Inquiry) -> dict[str, float]:
     limit = budget.max if budget else None
     if not isinstance(limit, Relative) or limit.peer not in reference.peers:
         return {}
-    feed = {
-        p.name: reference.inputs[p.name][: p.shape[0] if p.shape else 1].reshape(p.shape)
-        for p in inquiry.job.model.inputs
-    }
-    time = timer(reference.peers[limit.peer], feed)
-    time(_PEER_RUNS)
-    taken = sorted(time(_PEER_RUNS))
-    return {limit.peer: float(taken[len(taken) // 2]) * 1e-9}
+    peer, ports = reference.peers[limit.peer], inquiry.job.model.inputs
+    return {limit.peer: seconds_of_inference(peer, ports, reference.inputs)}
 
 
 def _question(inquiry: Inquiry) -> dict[str, Any]:
@@ -300,10 +301,6 @@ def _about(inquiry: Inquiry) -> dict[str, Any]:
         "kind": job.kind,
         "cpu": job.capability.cpu,
     }
-
-
-def _digest(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_KEY]
 
 
 def _read(past: Path) -> list[Any]:

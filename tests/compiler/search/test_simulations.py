@@ -4,9 +4,14 @@ import dataclasses
 
 import pytest
 from budgetc.build import write_models
+from budgetc.cache import cache_folder
 from budgetc.compile import job_for, load_inputs, subject_for
 from budgetc.figures import Figures, Limits
 from budgetc.hardware import hardware_of
+from budgetc.predict.latency import Clockwork
+from budgetc.predict.prediction import Expected
+from budgetc.predict.timings import Timing, Timings
+from budgetc.registry import find_target
 from budgetc.search.pool import open_pool
 from budgetc.search.simulations import Simulated, Simulations
 from budgetc.search.tasks import Answer
@@ -66,13 +71,18 @@ def pool():
         yield two
 
 
+def simulating(parts, pool, folder, timings=()):
+    job, subject = parts
+    return Simulations(job, subject, pool, folder, Clockwork(timings, job.capability))
+
+
 def files(folder):
     return {p: (p.stat().st_ino, p.read_bytes()) for p in folder.glob("*/*.json")}
 
 
 def test_each_is_simulated_once_and_told_of(parts, pool, tmp_path):
     counting, told = Counting(pool), []
-    simulations = Simulations(*parts, counting, tmp_path)
+    simulations = simulating(parts, counting, tmp_path)
     found = simulations.simulate(RECIPES, lambda position, one: told.append((position, one)))
     assert [each.recipe for each in found] == RECIPES
     assert sorted(told, key=lambda pair: pair[0]) == list(enumerate(found))
@@ -81,40 +91,71 @@ def test_each_is_simulated_once_and_told_of(parts, pool, tmp_path):
     assert found[0].choices[0].drop == 0
     kept, asked = files(tmp_path), len(counting.asked)
     assert len(kept) == len(RECIPES)
-    assert Simulations(*parts, counting, tmp_path).simulate(RECIPES[::-1]) == found[::-1]
+    assert simulating(parts, counting, tmp_path).simulate(RECIPES[::-1]) == found[::-1]
     assert (files(tmp_path), len(counting.asked)) == (kept, asked)
+
+
+def test_what_is_kept_is_priced_by_what_was_measured_since(parts, pool, tmp_path):
+    """Everything else stays as it was found, and on the disk."""
+    (first,) = simulating(parts, pool, tmp_path).simulate(RECIPES[1:2])
+    kept = files(tmp_path)
+    assert {layer["basis"] for layer in first.layers} == {"roofline"}
+    layers = [Expected.from_json(layer).layer for layer in first.layers]
+    measured = [Timing.of(layer, seconds=0.125) for layer in layers]
+    counting = Counting(pool)
+    (priced,) = simulating(parts, counting, tmp_path, measured).simulate(RECIPES[1:2])
+    assert not counting.asked
+    assert files(tmp_path) == kept
+    assert {layer["basis"] for layer in priced.layers} == {"measured"}
+    assert [layer["seconds"] for layer in priced.layers] == [0.125] * len(layers)
+    for now, before in zip(priced.choices, first.choices, strict=True):
+        assert now.fastest < now.latency < now.slowest
+        assert now.latency == pytest.approx(0.125 * len(layers), rel=1e-3)
+        times = {"latency": 0.0, "fastest": 0.0, "slowest": 0.0}
+        assert dataclasses.replace(now, **times) == dataclasses.replace(before, **times)
+
+
+def test_a_worker_that_has_measured_something_itself_changes_nothing(parts, pool, tmp_path):
+    """Workers may be other machines, and what they know is not what the next one knows."""
+    job, _ = parts
+    (first,) = simulating(parts, pool, tmp_path / "here").simulate(RECIPES[:1])
+    layers = [Expected.from_json(layer).layer for layer in first.layers]
+    timings = Timings(cache_folder() / "timings", find_target(job.kind), job.capability)
+    timings.add(Timing.of(layer, seconds=0.5) for layer in layers)
+    (again,) = simulating(parts, pool, tmp_path / "there").simulate(RECIPES[:1])
+    assert again == first
 
 
 def test_the_answer_does_not_depend_on_how_many_work(parts, pool, tmp_path):
     with open_pool("local:1") as one:
-        alone = Simulations(*parts, one, tmp_path / "alone").simulate(RECIPES)
-    assert Simulations(*parts, pool, tmp_path / "two").simulate(RECIPES) == alone
+        alone = simulating(parts, one, tmp_path / "alone").simulate(RECIPES)
+    assert simulating(parts, pool, tmp_path / "two").simulate(RECIPES) == alone
 
 
 def test_one_that_dies_costs_no_other_and_is_tried_again(parts, pool, tmp_path):
     lost = Counting(pool, lost=[str(RECIPES[1])])
-    found = Simulations(*parts, lost, tmp_path).simulate(RECIPES)
+    found = simulating(parts, lost, tmp_path).simulate(RECIPES)
     assert [each.refusal for each in found] == ["", "it was killed by SIGKILL", "", ""]
     assert lost.asked[-1] == [str(RECIPES[1])]  # at last alone
     assert len(files(tmp_path)) == len(RECIPES) - 1
     again = Counting(pool)
-    assert not Simulations(*parts, again, tmp_path).simulate(RECIPES)[1].refusal
+    assert not simulating(parts, again, tmp_path).simulate(RECIPES)[1].refusal
     assert again.asked == [[str(RECIPES[1])]]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"predictions": []}', b"null"])
 def test_a_damaged_file_is_made_again(parts, pool, tmp_path, damage):
-    first = Simulations(*parts, pool, tmp_path).simulate(RECIPES[:1])
+    first = simulating(parts, pool, tmp_path).simulate(RECIPES[:1])
     (file,) = files(tmp_path)
     file.write_bytes(damage)
     counting = Counting(pool)
-    assert Simulations(*parts, counting, tmp_path).simulate(RECIPES[:1]) == first
+    assert simulating(parts, counting, tmp_path).simulate(RECIPES[:1]) == first
     assert len(counting.asked) == 1
 
 
 def test_another_sheet_or_subject_is_another_simulation(parts, pool, tmp_path):
     job, subject = parts
-    Simulations(job, subject, pool, tmp_path).simulate(RECIPES[:1])
+    simulating(parts, pool, tmp_path).simulate(RECIPES[:1])
     wider = (
         dataclasses.replace(job.capability, threads=2)
         if dataclasses.is_dataclass(job.capability)
@@ -126,7 +167,7 @@ def test_another_sheet_or_subject_is_another_simulation(parts, pool, tmp_path):
         (job, dataclasses.replace(subject, samples=5)),
     ):
         before = len(files(tmp_path))
-        Simulations(*other, pool, tmp_path).simulate(RECIPES[:1])
+        simulating(other, pool, tmp_path).simulate(RECIPES[:1])
         assert len(files(tmp_path)) == before + 1
 
 
@@ -135,7 +176,7 @@ def test_the_fault_of_the_spec_ends_it(parts, pool, tmp_path):
     with pytest.raises(
         Exception, match="calibration"
     ):  # the spec's fault: no candidate does better
-        Simulations(*parts, pool, tmp_path).simulate([recipe])
+        simulating(parts, pool, tmp_path).simulate([recipe])
 
 
 def test_the_compact_library_is_expected_where_only_that_keeps_the_budgets():
