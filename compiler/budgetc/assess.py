@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import SpecError
-from budgetc_targets.contract import Runner
+from budgetc_targets.contract import Device, Runner
 
 from budgetc.baseline import Session, by_sample, make_session, run_over, timer
 from budgetc.build import Built, Job, Say
@@ -271,7 +271,8 @@ def _assess(
         )
     with started as harness:
         say("checking outputs")
-        emulated = not job.capability.native
+        device = isinstance(runner, Device)
+        emulated = not job.capability.native and not device
         if emulated:
             reference = _as_far_as_time_allows(harness, reference)
         raw = harness.run(reference.inputs)
@@ -282,7 +283,8 @@ def _assess(
         latency: Latency | None = None
         if not emulated:
             say("measuring latency")
-            latency = _latency(harness, reference, budgets)
+            peers = {} if device else reference.peers
+            latency = _latency(harness, reference, peers, budgets)
         used = harness.memory()
     memory = memory_of(
         built.library,
@@ -313,7 +315,9 @@ def _quality(outputs: Outputs, reference: Reference) -> Quality | None:
     return compare(metric, ours, reference.scores, slices=reference.slices)
 
 
-def _latency(harness: Harness, reference: Reference, budgets: Budgets) -> Latency:
+def _latency(
+    harness: Harness, reference: Reference, sessions: Mapping[str, Session], budgets: Budgets
+) -> Latency:
     ports = harness.interface.inputs
     first = {
         p.name: reference.inputs[p.name][: p.shape[0] if p.shape else 1].reshape(p.shape)
@@ -321,6 +325,6 @@ def _latency(harness: Harness, reference: Reference, budgets: Budgets) -> Latenc
     }
     harness.load(reference.inputs)
     peers: dict[str, Callable[[int], npt.NDArray[np.int64]]] = {
-        name: timer(session, first) for name, session in reference.peers.items()
+        name: timer(session, first) for name, session in sessions.items()
     }
     return measure_latency(harness.time, peers, budgets.latency)

@@ -21,7 +21,7 @@ from budgetc.hardware import Hardware, hardware_of
 from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
-from budgetc.registry import find_target, make_passes
+from budgetc.registry import make_passes
 from budgetc.report.document import RESULT
 from budgetc.report.page import write_report
 from budgetc.result import Result, TargetResult
@@ -168,7 +168,7 @@ def _inquiry(
         job=job,
         reference=reference,
         budgets=budgets,
-        runner=find_target(job.kind).runner(job.capability),
+        runner=hardware.runner,
         splits=splits,
         subject=subject_for(spec, job, splits, metric),
         effort=effort,

@@ -1,16 +1,18 @@
 """What a target of a spec is: its kind, its capability sheet and the budgets that it has to keep."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from budgetc_specs.board import Board
-from budgetc_specs.budgets import Budgets, MemoryBudget, SizeBudget
+from budgetc_specs.budgets import Budgets, MemoryBudget, Relative, SizeBudget
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import SpecError, quoted
+from budgetc_specs.sections import TargetSpec
 from budgetc_specs.spec import Spec
+from budgetc_targets.contract import Runner
 
 from budgetc.boards import find_board
-from budgetc.registry import find_target
+from budgetc.registry import find_device, find_target
 
 Memory = TypeVar("Memory", SizeBudget, MemoryBudget)
 
@@ -23,12 +25,14 @@ class Hardware:
         kind: the target plugin's name.
         capability: what it can do, for the threads that the spec allows.
         budgets: what its artefact has to keep: the spec's, those of the target, and a board's memories.
+        runner: how its programs are executed.
         board: the board, where the spec names one.
     """
 
     kind: str
     capability: Capability
     budgets: Budgets
+    runner: Runner
     board: Board | None = None
 
     @property
@@ -47,7 +51,9 @@ def hardware_of(spec: Spec, name: str) -> Hardware:
     section = spec.targets[name]
     if section.board is None:
         sheet = find_target(section.kind).capability(section.cpu, section.threads)
-        return Hardware(section.kind, sheet, spec.budgets_for(name))
+        return _reached(
+            name, section, Hardware(section.kind, sheet, spec.budgets_for(name), _own(sheet))
+        )
     board = find_board(section.board)
     if section.threads > board.cores:
         raise SpecError.of(
@@ -62,7 +68,28 @@ def hardware_of(spec: Spec, name: str) -> Hardware:
         latency=own.latency or spec.budgets.latency,
         quality=own.quality or spec.budgets.quality,
     )
-    return Hardware(board.kind, board_sheet(board, section.threads), budgets, board)
+    sheet = board_sheet(board, section.threads)
+    return _reached(name, section, Hardware(board.kind, sheet, budgets, _own(sheet), board))
+
+
+def _own(sheet: Capability) -> Runner:
+    """How programs of a sheet are run without a device."""
+    return find_target(sheet.target).runner(sheet)
+
+
+def _reached(name: str, section: TargetSpec, hardware: Hardware) -> Hardware:
+    """The hardware, run on the device that the spec names for it."""
+    if section.runner is None:
+        return hardware
+    latency = hardware.budgets.latency
+    if latency and isinstance(latency.max, Relative):
+        raise SpecError.of(
+            f"targets.{name}: a latency relative to {latency.max.peer} cannot be measured on a device, where "
+            "there is no peer",
+            'write a time, such as "latency: 2 ms".',
+        )
+    away = hardware.capability.model_copy(update={"native": False})
+    return replace(hardware, capability=away, runner=find_device(section.runner))
 
 
 def board_sheet(board: Board, threads: int = 1) -> Capability:

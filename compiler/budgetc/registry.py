@@ -10,9 +10,9 @@ from budgetc_passes.contract import Pass
 from budgetc_passes.offer import STAGES, Searchable
 from budgetc_specs.errors import EnvironmentError_, SpecError, did_you_mean, quoted
 from budgetc_specs.recipe import Recipe, Step
-from budgetc_targets.contract import Target
+from budgetc_targets.contract import Device, Target
 
-PASSES, TARGETS = "budgetc.passes", "budgetc.targets"
+PASSES, TARGETS, RUNNERS = "budgetc.passes", "budgetc.targets", "budgetc.runners"
 
 
 def installed(group: str) -> Mapping[str, EntryPoint]:
@@ -43,6 +43,20 @@ def find_target(kind: str) -> Target:
     made = _load(TARGETS, kind, "target kind", "`budgetc targets` lists them.")()
     if not isinstance(made, Target):
         raise _unfit(TARGETS, kind)
+    return made
+
+
+def find_device(address: str) -> Device:
+    """The way to the device at an address, whose scheme is a plugin's name.
+
+    Raises:
+        SpecError: there is no plugin for the scheme, or it does not take the address.
+        EnvironmentError_: its plugin cannot be loaded.
+    """
+    scheme = address.partition("://")[0]
+    made = _load(RUNNERS, scheme, "way to a device", f"there is {_listed(RUNNERS)}.")(address)
+    if not isinstance(made, Device):
+        raise _unfit(RUNNERS, scheme)
     return made
 
 
@@ -136,6 +150,10 @@ def release_of(group: str, name: str) -> str:
     """A plugin's distribution and its version; what it does may change with them."""
     distribution = installed(group)[name].dist
     return f"{distribution.name} {distribution.version}" if distribution else ""
+
+
+def _listed(group: str) -> str:
+    return ", ".join(f"{name}://" for name in installed(group)) or "none"
 
 
 def _unfit(group: str, name: str) -> EnvironmentError_:

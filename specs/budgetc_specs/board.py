@@ -26,6 +26,15 @@ Cpu = Annotated[
 ]
 
 
+# No leading dash and no space: the address ends up among the arguments of other programs.
+RunnerAddress = Annotated[
+    str,
+    Matching(
+        r"[a-z][a-z0-9-]{0,31}://[A-Za-z0-9\[][\x21-\x7e]{0,253}",
+        "the address of a device",
+        'write how it is reached and where, such as "ssh://pi@raspberrypi.local".',
+    ),
+]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 _FILE = re.compile(r".*\.(toml|yaml|yml|json)", re.IGNORECASE)
 

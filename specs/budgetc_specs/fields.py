@@ -79,16 +79,6 @@ Points = Annotated[
 """A loss of quality as a fraction, written `0.5 pp` for 0.005."""
 
 
-def _not_yet(value: object, info: ValidationInfo) -> None:
-    if value is not None:
-        hint = "remove it; this version would otherwise have to ignore it."
-        raise Refusal(f'"{info.field_name}" is not supported yet', hint, at_key=True)
-
-
-NotYet = Annotated[None, BeforeValidator(_not_yet), WithJsonSchema({"type": "null"})]
-"""A field of the grammar whose meaning is not built yet: whoever sets it is told so."""
-
-
 Aim = Literal["quality", "latency", "size", "memory"]
 """What can be optimised."""
 

@@ -17,10 +17,10 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from budgetc_specs.board import BoardName, Cpu, Kind
+from budgetc_specs.board import BoardName, Cpu, Kind, RunnerAddress
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import Refusal, did_you_mean, quoted
-from budgetc_specs.fields import Matching, NotYet, Seconds, one_of
+from budgetc_specs.fields import Matching, Seconds, one_of
 from budgetc_specs.files import ARCHIVE_SCHEMA, Archive, read_archive
 from budgetc_specs.naming import IDENTIFIER, check_c_identifier
 from budgetc_specs.section import Section
@@ -174,8 +174,10 @@ class TargetSpec(Section):
         default=Budgets(),
         description="Budgets of this target; each replaces the spec's own of that name",
     )
-    runner: NotYet = Field(
-        default=None, description="Not supported yet: how a device elsewhere is reached (rpc, ssh)"
+    runner: RunnerAddress | None = Field(
+        default=None,
+        description="A device on which the artefact is run and timed, such as ssh://pi@raspberrypi.local; "
+        "by default this machine, or an emulator on it",
     )
 
     @model_validator(mode="after")

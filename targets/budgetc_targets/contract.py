@@ -111,6 +111,24 @@ class Runner(Protocol):
         ...
 
 
+UNREACHABLE = 8
+"""The exit code of a device's command where the device cannot be reached, or is lost on the way."""
+
+
+@runtime_checkable
+class Device(Runner, Protocol):
+    """A runner whose programs run on the very hardware that they are for, so that their times are its own.
+
+    Registered under the entry point group `budgetc.runners`, by the scheme of the addresses that it takes as its
+    one argument.
+    """
+
+    @property
+    def device(self) -> str:
+        """The machine, as reports call it."""
+        ...
+
+
 @runtime_checkable
 class Target(Protocol):
     """A kind of hardware. One file a target, registered under the entry point group `budgetc.targets`."""

@@ -119,7 +119,7 @@ budgets:
   size: 5 kib
   sice: 1
 targets:
-  pi: {runner: {ssh: pi}}
+  pi: {runner: pi}
 strategy: grow-improve-shrink
 passes: fuse | prune{ratio=}
 budgets: {}
@@ -146,13 +146,13 @@ budgets: {}
         "      |   ^^^^\n"
         '  did you mean "size"?\n'
         'spec.yaml:7:3: targets.pi: "kind" is missing\n'
-        "    7 |   pi: {runner: {ssh: pi}}\n"
+        "    7 |   pi: {runner: pi}\n"
         "      |   ^^\n"
         '  say what it is, such as "kind: aarch64" or "board: raspberry-pi-4"; `budgetc targets` lists them.\n'
-        'spec.yaml:7:8: targets.pi: "runner" is not supported yet\n'
-        "    7 |   pi: {runner: {ssh: pi}}\n"
-        "      |        ^^^^^^\n"
-        "  remove it; this version would otherwise have to ignore it.\n"
+        'spec.yaml:7:16: targets.pi.runner: "pi" is not the address of a device\n'
+        "    7 |   pi: {runner: pi}\n"
+        "      |                ^^\n"
+        '  write how it is reached and where, such as "ssh://pi@raspberrypi.local".\n'
         'spec.yaml:8:11: strategy: "grow-improve-shrink" is not supported yet\n'
         "    8 | strategy: grow-improve-shrink\n"
         "      |           ^^^^^^^^^^^^^^^^^^^\n"

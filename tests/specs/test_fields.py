@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import pytest
 from budgetc_specs.errors import Refusal
-from budgetc_specs.fields import Bytes, Matching, NotYet, Points, Seconds, one_of, read_passes
+from budgetc_specs.fields import Bytes, Matching, Points, Seconds, one_of, read_passes
 from budgetc_specs.recipe import Recipe, Step
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 IN_A_FILE = {"folder": Path()}
 
@@ -35,16 +35,6 @@ def test_a_quantity_is_read_and_written(kind: Any, text: str, number: float) -> 
 def test_a_bare_number_has_a_meaning_in_python_but_none_in_a_file(kind: Any) -> None:
     assert TypeAdapter(kind).validate_python(1) == 1
     assert refusal(kind, 1, IN_A_FILE)[0] == '"1" has no unit'
-
-
-def test_a_field_that_is_not_supported_yet_is_named() -> None:
-    class Model(BaseModel):
-        runner: NotYet = None
-
-    assert Model().runner is None
-    assert Model(runner=None).runner is None
-    with pytest.raises(ValidationError, match='"runner" is not supported yet; remove it'):
-        Model(runner=0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

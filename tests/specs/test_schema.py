@@ -126,7 +126,7 @@ BAD = [
     {"targets": {}},
     {"targets": {"Pi 4": {"kind": "aarch64"}}},
     {"targets": {"host": {"threads": 0}}},
-    {"targets": {"host": {"runner": {"ssh": "pi"}}}},
+    {"targets": {"host": {"runner": "pi"}}},
     {"targets": {"host": {"cpu": "-x"}}},
     {"strategy": "shrink-improve"},
     {"objective": "speed"},

@@ -106,7 +106,7 @@ def test_a_shape_is_a_list_of_whole_numbers() -> None:
         (TargetSpec, {"kind": "Pi"}, {"kind": '"Pi" is not a target kind'}),
         (TargetSpec, {"cpu": "-mcpu=x"}, {"cpu": '"-mcpu=x" is not a CPU'}),
         (TargetSpec, {"threads": 0}, {"threads": '"0" is below 1'}),
-        (TargetSpec, {"runner": {"rpc": "a:1"}}, {"runner": '"runner" is not supported yet'}),
+        (TargetSpec, {"runner": "pi"}, {"runner": '"pi" is not the address of a device'}),
         (TargetSpec, {"budgets": {"size": 1}}, {"budgets.size.max": '"1" has no unit'}),
         (OutputSpec, {"kind": "firmware"}, {"kind": '"firmware" is not supported yet'}),
         (OutputSpec, {"kind": "shard"}, {"kind": '"shard" is not shared or static'}),

@@ -182,6 +182,9 @@ def _comparison(result: TargetResult, trial: Trial) -> Table:
             own = latency.ours.statistic(latency.statistic)
             row = [format_seconds(own)]
             for name in sizes:
+                if name not in latency.peers:  # the library ran on a device, and no peer beside it
+                    row.append(_NONE)
+                    continue
                 theirs = latency.peers[name].statistic(latency.statistic)
                 row.append(f"{format_seconds(theirs)} ({theirs / own:.2f}x)")
             table.add_row(f"latency {latency.statistic} {each.entry}".strip(), *row)

@@ -17,7 +17,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import InternalError, WrongNumbersError
+from budgetc_specs.errors import InternalError, TargetUnreachableError, WrongNumbersError
+from budgetc_targets.contract import UNREACHABLE
 
 from budgetc.emit.zig import Zig
 from budgetc.load import Array, Interface, Port
@@ -289,6 +290,11 @@ class Harness:
         code = process.wait()
         self._stderr.seek(0)
         tail = self._stderr.read()[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+        if code == UNREACHABLE:
+            raise TargetUnreachableError(
+                f"the device was not reached during `{doing}`: {tail}",
+                "see that it is on and that its command works by hand; then run this again.",
+            )
         if code < 0:
             cause = signal.Signals(-code).name
             how = f"was killed by {cause}"
