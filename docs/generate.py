@@ -35,10 +35,9 @@ order, with options in braces:
 
     clean | fuse | clean | prune{ratio=0.25} | clean | quantize{calibration=mse}
 
-`passes: auto` in a spec tries recipes from the most faithful to the smallest; the list is in
-[plan.py](../compiler/budgetc/search/plan.py). `budgetc passes NAME` prints an entry of this page, for plugins' passes
-as well. What an entry says that its pass offers to the search, by parts of a model, is chosen for each part alone
-([offer.py](../passes/budgetc_passes/offer.py)).
+`passes: auto` in a spec leaves the recipe to the [search](search.md). `budgetc passes NAME` prints an entry of this
+page, for plugins' passes as well. What an entry says that its pass offers to the search, by parts of a model, is chosen
+for each part alone ([offer.py](../passes/budgetc_passes/offer.py)).
 [ARCHITECTURE.md](../ARCHITECTURE.md#add-a-pass) says how to add one.
 """
 

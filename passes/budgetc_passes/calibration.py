@@ -6,7 +6,7 @@
 What is kept of a tensor has a fixed size, however many samples there are.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,8 +21,8 @@ from budgetc_passes.quantization.histogram import Histogram
 from budgetc_passes.quantization.ranges import Range, affine_u8
 
 
-class Observer(Protocol):
-    """The running state of one statistic of one tensor, of a size that does not grow."""
+class Watcher(Protocol):
+    """The running state of what is to be known of one tensor, of a size that does not grow."""
 
     def update(self, values: npt.NDArray[np.floating]) -> None:
         """Take in one float tensor of any shape.
@@ -31,6 +31,10 @@ class Observer(Protocol):
             ValueError: a value is not finite.
         """
         ...
+
+
+class Observer(Watcher, Protocol):
+    """One that comes to a range."""
 
     def range(self) -> Range:
         """The range of what was seen so far, in the units of the tensor.
@@ -181,11 +185,28 @@ def collect(
         PassError: no samples, a missing input, a value that is not finite, or onnxruntime refuses
             the model or a sample.
     """
-    if not wanted:
-        return {}
     observers = {name: statistic.observer() for name, statistic in wanted.items()}
+    watch(model, {name: [observer] for name, observer in observers.items()}, samples)
+    return {name: observer.range() for name, observer in observers.items()}
+
+
+def watch(
+    model: ir.Model, watchers: Mapping[str, Sequence[Watcher]], samples: Iterable[Sample]
+) -> None:
+    """Run the samples through onnxruntime once and show every watched tensor to its watchers.
+
+    Args:
+        model: a float model; it is not changed.
+        watchers: by the tensor's name: a graph input or a node's float output.
+        samples: inputs by name, with their batch dimension.
+
+    Raises:
+        PassError: as for `collect`.
+    """
+    if not watchers:
+        return
     inputs = [value.name or "" for value in model.graph.inputs]
-    fetched = [name for name in observers if name not in inputs]
+    fetched = [name for name in watchers if name not in inputs]
     session = _session(model, fetched)
     count = 0
     for sample in samples:
@@ -200,16 +221,16 @@ def collect(
             outputs = session.run(fetched, feed) if fetched else []
         except Exception as error:  # onnxruntime's classes have no public base of their own
             raise PassError(f"calibration sample {count} does not run: {error}") from error
-        seen = {name: feed[name] for name in inputs if name in observers}
+        seen = {name: feed[name] for name in inputs if name in watchers}
         for name, values in [*zip(fetched, outputs, strict=True), *seen.items()]:
             try:
-                observers[name].update(values)
+                for watcher in watchers[name]:
+                    watcher.update(values)
             except ValueError as error:
                 raise PassError(f"calibration sample {count}: {name!r}: {error}") from error
         count += 1
     if not count:
         raise PassError("no calibration samples; name a file with some in data.calibration")
-    return {name: observer.range() for name, observer in observers.items()}
 
 
 def _session(model: ir.Model, fetched: list[str]) -> ort.InferenceSession:

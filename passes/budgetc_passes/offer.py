@@ -68,10 +68,12 @@ class Offer:
         parts: in the order of the graph.
         options: what is chosen once for all parts: an option of the pass and its values, the default
             first.
+        uncalibrated: the same where there are no calibration samples, of the options that differ then.
     """
 
     parts: tuple[Part, ...] = ()
     options: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    uncalibrated: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]

@@ -185,3 +185,46 @@ def test_a_foreign_pass_that_is_no_use_is_looked_at_and_not_taken(search, tmp_pa
     assert code == 0
     assert any("scale-weights" in trial["recipe"] for trial in target["trials"])
     assert "scale-weights" not in target["chosen"]["recipe"]
+
+
+def test_a_least_metric_is_kept_by_the_library(search):
+    code, target = search(budgets__size="48 KiB", budgets__quality__min="0.9")
+    assert code == 0
+    assert figures(target)["size"]["bytes"] <= 48 * 1024
+    (verdict,) = [v for v in target["chosen"]["verdicts"] if v["budget"] == "quality"]
+    assert (verdict["status"], verdict["unit"]) == ("PASS", "metric")
+    assert verdict["measured"] >= 0.9
+
+
+def test_a_least_metric_beside_a_size_has_a_certificate_that_holds(search):
+    strict = {"budgets__size": "20 KiB", "budgets__quality__min": "1.0"}
+    code, target = search(**strict)
+    assert code == 1
+    assert target["proof"]["binding"] == ["size", "quality"]
+    points = {point["budget"]: point for point in target["proof"]["points"]}
+    again, relaxed = search(**{**strict, "budgets__quality__min": points["quality"]["allow"]})
+    assert again == 0, relaxed["certificate"]
+    assert figures(relaxed)["size"]["bytes"] <= 20 * 1024
+
+
+def test_what_the_worst_slice_loses_is_a_budget(search):
+    """Its figures are known of libraries only: what was built and missed it gives way to what keeps it."""
+    given = {"quality__slices": "label", "budgets__size": "48 KiB"}
+    code, target = search(**given, budgets__quality__worst_slice="30 pp")
+    assert code == 0
+    (verdict,) = [v for v in target["chosen"]["verdicts"] if v["budget"] == "worst_slice"]
+    assert verdict["status"] in {"PASS", "WARN"}
+    assert verdict["measured"] <= 0.3
+    slices = figures(target)["quality"]["slices"]
+    assert verdict["measured"] == max(each["drop"] for each in slices if each["judged"])
+
+
+def test_a_budget_that_only_warns_stops_nothing(search, tmp_path):
+    given = {"budgets__size__max": "1 KiB", "budgets__size__level": "warning"}
+    code, target = search(**given, budgets__quality__drop="0 pp")
+    assert code == 0
+    statuses = {v["budget"]: v["status"] for v in target["chosen"]["verdicts"]}
+    assert statuses == {"size": "WARN", "quality": "PASS"}
+    assert figures(target)["size"]["bytes"] > 1024
+    assert figures(target)["quality"]["drop"] <= 0
+    assert "WARN" in (tmp_path / "out" / "report.html").read_text()

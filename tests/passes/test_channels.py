@@ -140,6 +140,7 @@ def test_reshape_targets_and_depthwise_groups_follow(apply, parse, same):
         ({"ratio": 1.0}, "between 0 and 1"),
         ({"align": -1}, "number of channels"),
         ({"norm": "l3"}, '"l1" or "l2"'),
+        ({"method": "guess"}, '"norm" or "replace"'),
     ],
 )
 def test_options_out_of_bounds(options, message):
@@ -162,7 +163,8 @@ def residual(parse):
 
 def test_what_is_offered(residual, evidence):
     offer = PruneChannels.offer(ir.from_proto(residual), evidence.capability)
-    assert offer.options == {}
+    assert offer.options == {"method": ("replace",)}
+    assert offer.uncalibrated == {"method": ("norm",)}
     first, third = offer.parts
     # 16 channels in blocks of 8 keep 16 or 8, 32 keep 32, 24, 16 or 8: a ratio for each.
     assert first == Part("first", (0.0, 0.5), ("first", "second", "third"), 64 + 256 + 512)

@@ -19,7 +19,7 @@ from budgetc.registry import PASSES, find_searchable, made_by, make_passes
 
 
 def list_offers(
-    model: str, source: str, capability: dict[str, Any], preamble: str
+    model: str, source: str, capability: dict[str, Any], preamble: str, *, calibrated: bool
 ) -> dict[str, Any]:
     """Ask every pass that is `Searchable`, each with a copy of the model as the preamble leaves it.
 
@@ -28,6 +28,7 @@ def list_offers(
         source: where it came from, for messages.
         capability: the target's sheet as JSON.
         preamble: the recipe to run before.
+        calibrated: whether there are calibration data.
 
     Returns:
         A `Space` as JSON.
@@ -48,12 +49,13 @@ def list_offers(
             notes.append(f"{name} offers nothing: {error}")
             continue
         if offer.parts:
+            options = {**offer.options, **({} if calibrated else offer.uncalibrated)}
             families.append(
                 {
                     "name": name,
                     "stage": kind.stage,
                     "choices": [scales.choice(name, part) for part in offer.parts],
-                    "options": [[option, list(values)] for option, values in offer.options.items()],
+                    "options": [[option, list(values)] for option, values in options.items()],
                 }
             )
     return {"preamble": preamble, "families": families, "notes": notes}

@@ -245,6 +245,7 @@ def find_space(
             "source": str(source),
             "capability": capability.model_dump(mode="json"),
             "preamble": str(Recipe(PREAMBLE)),
+            "calibrated": calibrated,
         },
         timeout_s=OFFER_SECONDS,
         memory_bytes=OFFER_BYTES,

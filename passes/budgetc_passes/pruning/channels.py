@@ -1,6 +1,7 @@
-"""Remove the channels whose filters weigh least, together with all that is coupled to them.
+"""Remove the channels that are needed least, together with all that is coupled to them.
 
-For each group of coupled channels (coupling.py), with layers l and filters W_l[c]:
+Which these are, samples tell (replacement.py), or by `method=norm` the filters alone. For each group of coupled
+channels (coupling.py), with layers l and filters W_l[c]:
 
     score(c) = mean over l of |W_l[c]| / mean over c' of |W_l[c']|
     kept     = the round((1 - ratio) * channels) highest scores, rounded to the alignment
@@ -25,6 +26,14 @@ from budgetc_passes.graph import constant, dims, int_attribute, is_op, label, se
 from budgetc_passes.invariants import finish, require
 from budgetc_passes.names import join_values, split_values
 from budgetc_passes.offer import Offer, Part, Stage
+from budgetc_passes.pruning.replacement import (
+    Floats,
+    key,
+    measure,
+    readers,
+    replace,
+    replaceable,
+)
 from budgetc_passes.relations import Axis
 
 RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
@@ -33,15 +42,20 @@ RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
 
 @dataclass(frozen=True)
 class PruneChannels:
-    """Makes layers narrower by their weakest channels; smaller and faster, at a price in quality.
+    """Makes layers narrower by the channels that are needed least; smaller and faster, at a price in quality.
 
-    A group of coupled channels has the name of the first layer that computes them.
+    A group of coupled channels has the name of the first layer that computes them. By
+    `method=replace`, those channels go that the others of the group can stand in for, and the
+    layers that read them are refitted by least squares on the calibration samples. By
+    `method=norm`, those go that have the smallest filters, and nothing makes up for them.
 
     Requires: opset >= 9, functions inlined, float weights; best after `clean` and `fuse`, so that
     the scales of normalisations count in the filters. Ensures: the model passes the full ONNX
     checker; the interface is unchanged.
     Cost: lowers size and latency; changes the function, unless the removed channels were zero.
-    Source: Li et al. 2017, arXiv 1608.08710 (filters ranked by their L1 norm).
+    Source: He et al. 2017, arXiv 1707.06168, section 3.1 (layers refitted by least squares);
+    Hassibi and Stork 1993 (what goes, by what the rest cannot make up for); Li et al. 2017, arXiv
+    1608.08710 (filters ranked by their norm).
 
     Attributes:
         ratio: share of the channels to remove from each group, between 0 and 1.
@@ -49,6 +63,8 @@ class PruneChannels:
             and 0 leaves a group whole. A ; or = inside of a name has a backslash before it.
         align: the kept number is a multiple of this where the group is at least twice as wide; 0
             stands for the target's vector block.
+        method: how channels are chosen: "norm" by their filters, "replace" by what the others cannot
+            make up for; that needs calibration samples.
         norm: how a filter is weighed, "l1" or "l2".
     """
 
@@ -57,6 +73,7 @@ class PruneChannels:
     ratio: float = 0.3
     groups: str = ""
     align: int = 0
+    method: Literal["norm", "replace"] = "norm"
     norm: Literal["l1", "l2"] = "l2"
 
     def __post_init__(self) -> None:
@@ -81,17 +98,23 @@ class PruneChannels:
                 f"prune: align is {self.align}; it is a number of channels, or 0 for the target's"
             )
             raise ValueError(message)
+        if self.method not in ("norm", "replace"):
+            message = f'prune: method is "{self.method}"; it is "norm" or "replace"'
+            raise ValueError(message)
         if self.norm not in ("l1", "l2"):
             message = f'prune: norm is "{self.norm}"; it is "l1" or "l2"'
             raise ValueError(message)
 
     def needs(self) -> Needs:
-        """Nothing."""
-        return Needs()
+        """Calibration samples, if they choose."""
+        return Needs(calibration=self.method == "replace")
 
     @classmethod
     def offer(cls, model: ir.Model, capability: Capability) -> Offer:
-        """A part for each group that may be pruned: the ratios, in eighths up to 0.75, that differ in what is kept."""
+        """A part for each group that may be pruned: the ratios, in eighths up to 0.75, that differ in what is kept.
+
+        Channels are chosen by `method=replace`, without calibration data by `method=norm`.
+        """
         block = capability.channel_block
         parts = []
         for group in coupling_groups(model):
@@ -99,7 +122,7 @@ class PruneChannels:
             if group.reason is None and len(levels) > 1:
                 nodes = tuple(label(node) for node in group.touched)
                 parts.append(Part(group.name, levels, nodes, _parameters(group)))
-        return Offer(tuple(parts))
+        return Offer(tuple(parts), {"method": ("replace",)}, uncalibrated={"method": ("norm",)})
 
     @classmethod
     def step(cls, levels: Mapping[str, Value], options: Mapping[str, Value]) -> Step | None:
@@ -118,7 +141,8 @@ class PruneChannels:
         """Choose in every group, then remove all at once.
 
         Raises:
-            PassError: `groups` names a group that the model lacks.
+            PassError: `groups` names a group that the model lacks; by `method=replace` there are no
+                samples, or they do not fit the model.
         """
         before = require(model, self.name)
         block = self.align or evidence.capability.channel_block
@@ -126,6 +150,7 @@ class PruneChannels:
         removed: dict[Axis, set[int]] = {}
         groups = coupling_groups(model)
         ratios = self._ratios(groups)
+        moments = self._moments(model, groups, evidence)
         for group in groups:
             total = len(group.bundles)
             count = _kept(total, ratios[group.name], block)
@@ -139,12 +164,13 @@ class PruneChannels:
                 )
                 notes.append(Note("refused", group.name, text))
             else:
-                for bundle in self.weakest(group, total - count):
+                bundles, how = self._chosen(model, group, moments, total - count)
+                for bundle in bundles:
                     for axis, positions in bundle.items():
                         removed.setdefault(axis, set()).update(positions)
                 text = f"kept {count} of {total} channels"
                 also = f", with {', '.join(group.others)}" if group.others else ""
-                notes.append(Note("did", group.name, text + also))
+                notes.append(Note("did", group.name, text + also + how))
         if removed:
             _remove(model, removed)
             _check(model, self.name)
@@ -165,6 +191,28 @@ class PruneChannels:
                 message = f"prune: groups names {name!r}, which the model lacks; {hint}"
                 raise PassError(message)
         return {name: own.get(name, self.ratio) for name in known}
+
+    def _moments(
+        self, model: ir.Model, groups: Sequence[Group], evidence: Evidence
+    ) -> Mapping[str, Floats]:
+        """What samples say of all groups that may be pruned, so that the next ratio needs no samples."""
+        if self.method == "norm":
+            return {}
+        free = [group for group in groups if group.reason is None]
+        return evidence.measured("moments", lambda: measure(model, free, evidence.calibration()))
+
+    def _chosen(
+        self, model: ir.Model, group: Group, moments: Mapping[str, Floats], count: int
+    ) -> tuple[list[Mapping[Axis, tuple[int, ...]]], str]:
+        """The bundles to remove, and how the rest makes up for it; those that read them are refitted."""
+        among = readers(group, model) if self.method == "replace" else ()
+        if not among:
+            return self.weakest(group, count), ""
+        own = [moments[key(group, reader)] for reader in among]
+        gone = replaceable(group, among, own, count)
+        replace(group, among, own, gone)
+        refitted = ", ".join(label(reader.layer) for reader in among)
+        return [group.bundles[at] for at in gone], f"; refitted {refitted}"
 
     def weakest(self, group: Group, count: int) -> list[Mapping[Axis, tuple[int, ...]]]:
         """The bundles with the lowest scores; among equals the last ones."""

@@ -41,7 +41,9 @@ def model(tmp_path: Path) -> Path:
 
 
 def ask(model: Path, sheet: Capability) -> dict[str, dict]:
-    found = list_offers(str(model), "test", sheet.model_dump(mode="json"), "clean | fuse | clean")
+    found = list_offers(
+        str(model), "test", sheet.model_dump(mode="json"), "clean | fuse | clean", calibrated=True
+    )
     return {
         family["name"]: {choice["name"]: choice for choice in family["choices"]}
         for family in found["families"]

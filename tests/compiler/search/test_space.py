@@ -84,11 +84,12 @@ def test_as_it_is(mnist: Subject) -> None:
 def test_one_level_for_all(mnist: Subject, avx2, tmp_path: Path) -> None:
     space = mnist.space
     half = str(space.recipe(space.uniform("prune", 0.5)))
-    assert half == "clean | fuse | clean | prune{ratio=0.5} | clean"
+    assert half == "clean | fuse | clean | prune{method=replace,ratio=0.5} | clean"
     codes = str(space.recipe(space.uniform("quantize", "int8", calibration="mse")))
     assert codes == "clean | fuse | clean | quantize{calibration=mse,output=float}"
     for ratio in (0.125, 0.375, 0.75):
-        plain = run(mnist, f"clean | fuse | clean | prune{{ratio={ratio}}} | clean", avx2, tmp_path)
+        step = f"prune{{method=replace,ratio={ratio}}}"
+        plain = run(mnist, f"clean | fuse | clean | {step} | clean", avx2, tmp_path)
         ours = run(mnist, str(space.recipe(space.uniform("prune", ratio))), avx2, tmp_path)
         assert ours == plain
 
@@ -96,6 +97,8 @@ def test_one_level_for_all(mnist: Subject, avx2, tmp_path: Path) -> None:
 def test_without_calibration_there_are_no_codes(mnist: Subject, avx2) -> None:
     space = find_space(mnist.file, mnist.model.path, avx2, calibrated=False)
     assert [family.name for family in space.families] == ["prune"]
+    half = str(space.recipe(space.uniform("prune", 0.5)))
+    assert half == "clean | fuse | clean | prune{method=norm,ratio=0.5} | clean"
 
 
 def test_a_quantized_model_offers_no_codes(mnist: Subject, avx2, tmp_path: Path) -> None:
