@@ -227,4 +227,4 @@ def test_a_budget_that_only_warns_stops_nothing(search, tmp_path):
     assert statuses == {"size": "WARN", "quality": "PASS"}
     assert figures(target)["size"]["bytes"] > 1024
     assert figures(target)["quality"]["drop"] <= 0
-    assert "WARN" in (tmp_path / "out" / "report.html").read_text()
+    assert "warning" in (tmp_path / "out" / "report.html").read_text()
