@@ -134,7 +134,12 @@ def test_a_broken_plugin_is_left_out_of_the_search(plugin: Path, tmp_path: Path)
 
 def test_its_target_is_listed_with_its_sheet(budgetc: Budgetc) -> None:
     assert "atom" in budgetc("targets").stdout
-    assert "maddwd128" in budgetc("targets", "atom").stdout
+    assert "maddwd128" in budgetc("targets", "show", "atom").stdout
+
+
+def test_its_board_is_listed_and_explained(budgetc: Budgetc) -> None:
+    assert "tiny-atom" in budgetc("targets").stdout
+    assert "64 MiB: the memory budget" in budgetc("targets", "show", "tiny-atom").stdout
 
 
 @pytest.mark.parametrize(
@@ -144,6 +149,8 @@ def test_its_target_is_listed_with_its_sheet(budgetc: Budgetc) -> None:
         ({"passes": "scale-weights{factor=-1.0}"}, "factor is -1.0; it must be above 0"),
         ({"passes": "scale-weights{faktor=1.0}"}, 'did you mean "factor"?'),
         ({"targets": {"small": {"kind": "atom"}}}, None),
+        ({"targets": {"small": {"board": "tiny-atom"}}}, None),
+        ({"targets": {"small": {"board": "tiny-atoms"}}}, 'did you mean "tiny-atom"?'),
         ({"targets": {"small": {"kind": "atom", "cpu": "goldmond"}}}, "goldmont"),
         ({"quality": {"metric": "top2"}}, None),
         ({"quality": {"metric": "top3"}}, "top2"),

@@ -1,0 +1,1 @@
+"""Boards of this plugin, one file each."""
