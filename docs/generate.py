@@ -122,6 +122,13 @@ _DOTS = {
     "maddwd": "16-bit products of even and odd bytes; exact for every s8 weight",
     "sdot": "one instruction of ARM's dot product extension; exact for every s8 weight",
     "widening": "widening products and pairwise sums, plain NEON; exact for every s8 weight",
+    "usdot": "one instruction of ARM's 8-bit matrix extension; exact for every s8 weight",
+    "vmull": "widening products and sums of neighbours, NEON of 32-bit ARM; exact for every s8 weight",
+    "wasmdot": "16-bit products of even and odd bytes in WebAssembly; exact for every s8 weight",
+    "vwmacc": "one 16-bit product in each lane, by RISC-V's vectors; exact for every s8 weight",
+    "smlad": "dual 16-bit products of Arm's DSP extension, into a scalar; exact for every s8 weight",
+    "vmladava": "sixteen products into a scalar by Arm's M-profile vectors; exact for every s8 weight",
+    "mla": "one product after the other, into a scalar; exact for every s8 weight",
 }
 
 

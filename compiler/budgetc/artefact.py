@@ -10,6 +10,7 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, SpecError, quoted
 
 from budgetc.build import Built
+from budgetc.emit.loader import render_loader
 from budgetc.entries import entry_names, model_file
 from budgetc.load import MANIFEST
 from budgetc.provenance import installed_version
@@ -43,6 +44,9 @@ def write_artefact(
         shutil.copyfile(built.library, staging / built.library.name)
         (staging / built.library.name).chmod(0o755 if built.library.suffix == ".so" else 0o644)
         shutil.copyfile(built.header, staging / built.header.name)
+        if capability.system == "module":
+            loader = staging / f"{built.interface.name}.mjs"
+            loader.write_text(render_loader(built.interface))
         models = built.optimised.model.entries
         for name, model in zip(entry_names(models), models, strict=True):
             (staging / model_file(name)).write_bytes(model.data)

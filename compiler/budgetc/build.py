@@ -13,7 +13,7 @@ from budgetc_specs.recipe import Recipe
 from budgetc.cache import cache_folder
 from budgetc.emit.driver import write_sources
 from budgetc.emit.header import interface
-from budgetc.emit.link import Kind, link_library
+from budgetc.emit.link import Kind, library_file, link_library
 from budgetc.load import Interface
 from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.kernel_objects import object_file
@@ -198,6 +198,7 @@ def link_produced(
         cache: folder for zig's caches.
 
     Raises:
+        SpecError: the target has no libraries of that kind.
         EnvironmentError_: zig is missing or the machine does not let it work.
         InternalError: what was produced does not compile or link.
     """
@@ -207,7 +208,7 @@ def link_produced(
     written = write_sources(entries, weights, name, folder, capability.threads)
     generated = folder / GENERATED_FILE
     sources = [*written.sources, generated] if generated.exists() else written.sources
-    library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
+    library = folder / library_file(name, kind, capability)
     objects = kernel_files(entries, folder)
     link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
     return Linked(entries, library, written.header, interface(entries, name, library.name))

@@ -16,6 +16,7 @@ from budgetc.artefact import write_artefact
 from budgetc.assess import Reference, make_reference
 from budgetc.build import Built, Job, run_passes, write_models
 from budgetc.data import Data
+from budgetc.emit.link import library_file
 from budgetc.entries import entry_names
 from budgetc.hardware import Hardware, hardware_of
 from budgetc.measure.metrics import Metric, resolve_metric
@@ -190,7 +191,12 @@ def subject_for(spec: Spec, job: Job, splits: Splits, metric: Metric) -> Subject
 
 
 def job_for(spec: Spec, hardware: Hardware, model: Model, model_file: Path, splits: Splits) -> Job:
-    """What all candidates of a target share."""
+    """What all candidates of a target share.
+
+    Raises:
+        SpecError: the target has no libraries of the kind that is asked for.
+    """
+    library_file(spec.output.name, spec.output.kind, hardware.capability)
     return Job(
         model=model,
         model_file=model_file,

@@ -225,6 +225,10 @@ def load(folder: str | Path) -> LoadedModel:
         interface = Interface.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged or not an artefact's manifest: {error!r}") from error
+    if interface.library.endswith(".wasm"):
+        raise ValueError(
+            f"{folder} holds a WebAssembly module; load {interface.name}.mjs in a browser or in Node.js"
+        )
     if not interface.library.endswith(".so"):
         raise ValueError(
             f"{folder} holds a static library, which only a linker can use; "

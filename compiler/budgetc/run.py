@@ -12,7 +12,7 @@ from budgetc_targets.contract import Runner
 from budgetc.build import Built, Job, Optimised, build, link_produced
 from budgetc.cache import cache_folder
 from budgetc.load import Interface
-from budgetc.measure.harness import Harness, build_harness
+from budgetc.measure.harness import Harness, build_harness, module_harness
 from budgetc.model import Model
 from budgetc.verification.verifier import Run
 
@@ -25,6 +25,8 @@ def start(
     It calls the first entry point, or the one whose interface is given.
     """
     interface = interface or built.interface
+    if job.capability.system == "module":
+        return start_module(built.library, interface, runner)
     if job.capability.native and job.library == "shared":
         return start_native(built.library, interface, job.capability, runner)
     archive = built.library
@@ -42,6 +44,12 @@ def start_native(
     """The harness that opens a shared library of this machine."""
     command = runner.command(build_harness(capability, cache_folder()))
     return Harness(command, interface, library) if command else None
+
+
+def start_module(module: Path, interface: Interface, runner: Runner) -> Harness | None:
+    """The harness in JavaScript, with the very module that ships."""
+    command = runner.command(module_harness(cache_folder()))
+    return Harness(command, interface, module) if command else None
 
 
 def start_archive(

@@ -16,7 +16,7 @@ from budgetc.lower.lowered import Port as Lowered
 from budgetc.measure.harness import Harness
 from budgetc.model import Model, load_model
 from budgetc.registry import find_target
-from budgetc.run import start_archive, start_native
+from budgetc.run import start_archive, start_module, start_native
 from budgetc.verification.report import Report
 from budgetc.verification.verifier import SECONDS, Say, Verifier
 
@@ -105,7 +105,9 @@ def _start(artefact: _Artefact, interface: Interface) -> Harness:
     capability = artefact.capability
     runner = find_target(capability.target).runner(capability)
     library = artefact.folder / interface.library
-    if library.suffix == ".a":
+    if capability.system == "module":
+        started = start_module(library, interface, runner)
+    elif library.suffix == ".a":
         started = start_archive(library, interface, capability, runner)
     elif capability.native:
         started = start_native(library, interface, capability, runner)

@@ -4,14 +4,35 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Int8Dot = Literal["vpdpbusd512", "vpdpbusd256", "maddubs256", "maddwd128", "sdot128", "widening128"]
-"""How four u8 x s8 products are summed into one s32 lane; the number is the vector width in bits.
+Int8Dot = Literal[
+    "vpdpbusd512",
+    "vpdpbusd256",
+    "maddubs256",
+    "maddwd128",
+    "sdot128",
+    "usdot128",
+    "widening128",
+    "smlad32",
+    "vmladava32",
+    "vmull128",
+    "wasmdot128",
+    "vwmacc256",
+    "mla32",
+]
+"""How u8 x s8 products are summed into s32 lanes; the number is the width of the accumulators in bits.
 
-`maddubs256` saturates its 16-bit pair sums, so it is exact only where every weight lies in [-64, 64].
+`maddubs256` saturates its 16-bit pair sums, so it is exact only where every weight lies in [-64, 64]. Most sum four
+products into each lane; `vmladava32` sums sixteen into its one, and `vwmacc256` and `mla32` add one.
 """
 
+System = Literal["linux", "bare", "module"]
+"""What a library is linked for: an operating system, a core without one, whose program is a firmware, or whatever runs
+WebAssembly, of which a library is a module."""
 
-Arch = Literal["x86_64", "aarch64", "arm", "riscv64", "wasm32"]
+FloatUnit = Literal["double", "single", "none"]
+"""The widest real numbers that the hardware computes with."""
+
+Arch = Literal["x86_64", "aarch64", "arm", "thumb", "riscv64", "wasm32"]
 """Instruction sets, as zig names them in a triple."""
 
 
@@ -25,10 +46,24 @@ class Capability(BaseModel):
     cpu: str = Field(description="LLVM name of the CPU or architecture level, such as x86-64-v3")
     llvm_features: tuple[str, ...] = Field(default=(), description="LLVM attributes beyond the CPU")
     llvm_triple: str = Field(description="LLVM target triple")
+    llvm_abi: str = Field(
+        default="",
+        description="LLVM's name of the calling convention, where a triple leaves it open",
+    )
     zig_target: str = Field(description="the triple that zig cc links for")
     zig_cpu: str = Field(
         default="",
         description="zig's name of the CPU that C is compiled for; empty for the least of the triple",
+    )
+    system: System = Field(default="linux", description="what libraries are linked for")
+    float_unit: FloatUnit = Field(
+        default="double", description="the widest real numbers that the hardware computes with"
+    )
+    flash_bytes: int | None = Field(
+        default=None, ge=0, description="bytes of flash of a board; empty where it is open"
+    )
+    ram_bytes: int | None = Field(
+        default=None, ge=0, description="bytes of RAM of a board; empty where it is open"
     )
     vector_bytes: int = Field(description="width of one vector register in bytes")
     vector_registers: int = Field(description="number of vector registers")

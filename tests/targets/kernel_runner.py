@@ -23,10 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from budgetc_specs.capability import Capability
 from budgetc_targets.aarch64 import AArch64
-from budgetc_targets.contract import Family, Opened, Opening, Point
+from budgetc_targets.armv7 import ArmV7
+from budgetc_targets.contract import Family, Opened, Opening, Point, Target
 from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
 from budgetc_targets.kernels.families import cpu_families
+from budgetc_targets.riscv64 import RiscV64
 from budgetc_targets.task import Access, Task
+from budgetc_targets.wasm32 import Wasm32
 from budgetc_targets.x86_64 import X86_64
 
 Array = npt.NDArray[Any]
@@ -41,6 +44,13 @@ SSE2 = X86_64().capability("x86-64", 1)
 SSE4 = X86_64().capability("x86-64-v2", 1)
 NEON = AArch64().capability("cortex-a72", 1)
 DOTPROD = AArch64().capability("cortex-a76", 1)
+I8MM = AArch64().capability("cortex-a710", 1)
+ARMV7 = ArmV7().capability("cortex-a7", 1)
+WASM = Wasm32().capability("simd128", 1)
+SCALAR = RiscV64().capability("rv64gc", 1)
+VECTOR = RiscV64().capability("rv64gcv", 1)
+TARGETS: dict[str, Target] = {t.kind: t for t in (AArch64(), ArmV7(), RiscV64(), Wasm32())}
+"""Kinds of hardware whose programs run under an emulator."""
 WIDE = X86_64().capability("znver4", 1)
 WIDE_EMULATED = WIDE.model_copy(update={"cpu": "x86-64-v3", "native": True})
 """The schedules of 512-bit vectors in instructions of 256; the dot product is spelt out (see `emulated_vnni`)."""
@@ -203,7 +213,7 @@ def serve() -> None:
 
 
 def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[int, Path]]]:
-    """One object for each capability: (number of the job, object) by architecture. Imports tvm."""
+    """One object for each capability: (number of the job, object) by program. Imports tvm."""
     from budgetc_targets.kernels.objects import emit_object
 
     by_capability: dict[Capability, list[int]] = {}
@@ -222,7 +232,9 @@ def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[i
         for i, kernel in zip(members, kernels, strict=True):
             TASKS[i], SCRATCH[i] = kernel.tasks, kernel.scratch
         emit_object([k.function for k in kernels], capability, path)
-        objects.setdefault(capability.arch, []).extend((i, path) for i in members)
+        # A program is for one core, so that an instruction which that lacks is a crash.
+        place = "here" if capability.arch == "x86_64" else f"{number}"
+        objects.setdefault(place, []).extend((i, path) for i in members)
     return objects
 
 
@@ -340,7 +352,8 @@ static unsigned char *next(long size, long slack) {
 def _run_elsewhere(
     jobs: Sequence[Job], objects: Sequence[tuple[int, Path]], folder: Path
 ) -> dict[str, Written]:
-    """All jobs of an architecture in one static program under an emulator."""
+    """All jobs of a capability in one static program under an emulator."""
+    capability = jobs[objects[0][0]].capability
     source, body, stdin = [_MAIN], [], b""
     sizes = []
     for i, _ in objects:
@@ -376,7 +389,8 @@ def _run_elsewhere(
     paths = sorted({path for _, path in objects})
     _zig(
         "-target",
-        "aarch64-linux-musl",
+        capability.alone_target,
+        *([f"-mcpu={capability.zig_cpu}"] if capability.zig_cpu else []),
         "-static",
         "-O1",
         "-w",
@@ -386,9 +400,8 @@ def _run_elsewhere(
         *paths,
         "-lm",
     )
-    command = AArch64().runner(NEON).command(program)
-    assert command, "ask `emulated()` first"
-    command = [c if c != NEON.cpu else "max" for c in command]
+    command = TARGETS[capability.target].runner(capability).command(program)
+    assert command, "ask its runner first"
     out = subprocess.run(command, input=stdin, capture_output=True, timeout=200, check=True).stdout
     results, at = {}, 0
     for (i, _), size in zip(objects, sizes, strict=True):
@@ -408,7 +421,7 @@ def run(jobs: Sequence[Job], folder: Path) -> dict[str, Written]:
     began = time.monotonic()
     objects = compile_objects(jobs, folder)
     print(f"compiled {len(jobs)} in {time.monotonic() - began:.1f} s", file=sys.stderr)
-    here = objects.pop("x86_64", [])
+    here = objects.pop("here", [])
     if here:
         library = folder / "kernels.so"
         _zig("-shared", "-o", library, *sorted({path for _, path in here}), "-lm")

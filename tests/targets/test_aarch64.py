@@ -132,4 +132,4 @@ def test_a_foreign_program_is_emulated_and_a_native_one_is_not(
     monkeypatch.setattr(aarch64.platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(aarch64, "best_cpu", lambda: "generic")
     natives = {name for name, sheet in TARGET.sheets.items() if sheet["native"]}
-    assert natives == {"generic", "cortex-a53", "cortex-a72"}
+    assert natives == {"generic", "cortex-a53", "cortex-a57", "cortex-a72"}

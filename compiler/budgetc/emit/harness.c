@@ -10,6 +10,7 @@
  *   run IN OUT            every sample of file IN, one inference each: ok SAMPLES. A sample is its inputs, one after
  *                         the other. Buffers end at a forbidden page and the workspace starts as garbage.
  *   load IN               keep the first sample of IN for `time`: ok
+ *   repeat N              N inferences on it: ok
  *   time N                N timed inferences: ok NANOSECONDS...
  *   memory                only before any inference: ok RSS ANONYMOUS STACK, the bytes that the first inference added
  *                         to the process, those of them that are no file's, and the depth of its stack
@@ -155,6 +156,13 @@ static int64_t now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void command_repeat(buffers *b, long count) {
+    for (long i = 0; i < count; i++)
+        infer(b);
+    inferences += (unsigned long)count;
+    puts("ok");
 }
 
 static void command_time(buffers *b, long count) {
@@ -390,6 +398,8 @@ int main(int argc, char **argv) {
             command_load(&b, first);
         else if (sscanf(line, "time %ld", &count) == 1 && count > 0)
             command_time(&b, count);
+        else if (sscanf(line, "repeat %ld", &count) == 1 && count > 0)
+            command_repeat(&b, count);
         else if (sscanf(line, "threads %d %ld %4095s", &threads, &count, first) == 3 && threads > 0)
             command_threads(&b, threads, count, first);
 #ifndef STATIC_RUN

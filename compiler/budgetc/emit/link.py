@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from budgetc_specs.capability import Capability
+from budgetc_specs.errors import SpecError, quoted
 
 from budgetc.emit.relocatable import localise
 from budgetc.emit.symbols import SYSTEM_SYMBOLS, check_symbols, read_object
@@ -65,7 +66,6 @@ _COMPILE = (
     "-std=c23",
     "-Os",
     "-g0",
-    "-fPIC",
     "-fvisibility=hidden",
     "-fno-builtin-memset",  # loops are not to become calls of a library
     "-ffunction-sections",
@@ -77,6 +77,29 @@ _COMPILE = (
     "-fno-sanitize=all",
     "-D_FORTIFY_SOURCE=0",
 )
+
+
+MODULE_STACK = 64 * 1024
+"""Bytes of a WebAssembly module's stack, which lies at the start of its memory: an overflow is a trap."""
+
+_MODULE_EXPORTS = ("memory", "__heap_base", "_initialize")
+"""What a module shows beside its API: where its host may put buffers, and an empty function that starts it."""
+
+
+def library_file(name: str, kind: Kind, capability: Capability) -> str:
+    """The file name of a library.
+
+    Raises:
+        SpecError: the target has no such libraries.
+    """
+    if capability.system == "module":
+        if kind == "static":
+            raise SpecError.of(
+                f"output.kind: static: {quoted(capability.target)} makes modules, with which nothing is linked",
+                "leave `output.kind` out: modules are what a host of WebAssembly loads.",
+            )
+        return f"{name}.wasm"
+    return f"lib{name}{'.so' if kind == 'shared' else '.a'}"
 
 
 def link_library(
@@ -115,13 +138,17 @@ def link_library(
             compiled.append(folder / f"{source.stem}.o")
             compile_source(source, compiled[-1], capability, zig)
         parts = [*compiled, *(path.resolve() for path in objects)]
-        parts += _helpers(parts, capability, folder, zig)
         made = folder / out.name
-        if kind == "shared":
-            _link_shared(parts, capability, api, made, zig)
+        if capability.system == "module":
+            _link_module(parts, capability, api, made, zig)
+            check_symbols(made, (*api, *_MODULE_EXPORTS))
         else:
-            _link_static(parts, api, made, zig)
-        check_symbols(made, api)
+            parts += _helpers(parts, capability, folder, zig)
+            if kind == "shared":
+                _link_shared(parts, capability, api, made, zig)
+            else:
+                _link_static(parts, api, made, zig)
+            check_symbols(made, api)
         partial = out.with_name(f".{out.name}.partial")
         shutil.copyfile(made, partial)
         partial.replace(out)
@@ -135,6 +162,8 @@ def compile_source(source: Path, out: Path, capability: Capability, zig: Zig) ->
         InternalError: the source does not compile.
     """
     flags = [*_COMPILE, f"-DBUDGETC_THREADS={capability.threads}"]
+    if capability.system == "linux":  # other programs lie where they were linked to
+        flags.append("-fPIC")
     if capability.arch == "aarch64":
         flags.append(
             "-mno-outline-atomics"
@@ -142,7 +171,7 @@ def compile_source(source: Path, out: Path, capability: Capability, zig: Zig) ->
     # Compiled by its bare name, so that no path of this machine can get into the object.
     zig.run(
         "cc",
-        *_machine(capability),
+        *machine(capability),
         *flags,
         "-c",
         source.name,
@@ -152,7 +181,7 @@ def compile_source(source: Path, out: Path, capability: Capability, zig: Zig) ->
     )
 
 
-def _machine(capability: Capability) -> list[str]:
+def machine(capability: Capability) -> list[str]:
     """What tells zig the target."""
     cpu = [f"-mcpu={capability.zig_cpu}"] if capability.zig_cpu else []
     return ["-target", capability.zig_target, *cpu]
@@ -173,7 +202,7 @@ def _helpers(parts: Sequence[Path], capability: Capability, folder: Path, zig: Z
     (folder / "nothing.zig").write_text("")
     zig.run(
         "build-obj",
-        *_machine(capability),
+        *machine(capability),
         *("-fcompiler-rt", "-OReleaseSmall", "-fPIC", "-fstrip", "-fno-unwind-tables"),
         *("-ffunction-sections", "-fdata-sections", "--name", "compiler_rt", "nothing.zig"),
         cwd=folder,
@@ -201,7 +230,7 @@ def _link_shared(
     (folder / "exports.map").write_text(f"{{ global: {'; '.join(api)}; local: *; }};\n")
     zig.run(
         "cc",
-        *_machine(capability),
+        *machine(capability),
         "-shared",
         "-s",
         "-O2",
@@ -218,6 +247,23 @@ def _link_shared(
         "-o",
         out.name,
         cwd=folder,
+    )
+
+
+def _link_module(
+    parts: Sequence[Path], capability: Capability, api: Sequence[str], out: Path, zig: Zig
+) -> None:
+    """A module that imports nothing: what it calls of libc and libm is in it."""
+    exports = [f"-Wl,--export={name}" for name in (*api, "__heap_base")]
+    zig.run(
+        "cc",
+        *machine(capability),
+        *("-mexec-model=reactor", "-s", "-O2", "-Wl,--no-entry", "-Wl,--gc-sections"),
+        f"-Wl,-z,stack-size={MODULE_STACK}",
+        *exports,
+        *parts,
+        *("-lm", "-o", out.name),
+        cwd=out.parent,
     )
 
 

@@ -98,6 +98,19 @@ def build_harness(
     return program
 
 
+def module_harness(cache: Path) -> Path:
+    """The harness for WebAssembly modules, a program in JavaScript, kept in `cache`; it answers to all but threads."""
+    source = resources.files("budgetc.emit").joinpath("harness.mjs").read_bytes()
+    programs = cache / "harness"
+    program = programs / f"{hashlib.sha256(source).hexdigest()[:24]}.mjs"
+    if not program.exists():
+        programs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
+            (Path(temporary) / "harness").write_bytes(source)
+            (Path(temporary) / "harness").replace(program)
+    return program
+
+
 class Harness:
     """A running harness with one library, as a context manager.
 

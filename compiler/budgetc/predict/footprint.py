@@ -18,7 +18,7 @@ from budgetc_specs.capability import Capability
 from budgetc.build import kernel_files
 from budgetc.emit.driver import write_driver, write_weights
 from budgetc.emit.frames import deepest_frame
-from budgetc.emit.link import Kind, link_library
+from budgetc.emit.link import Kind, library_file, link_library
 from budgetc.emit.symbols import objects_of, section_sizes
 from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.lower import Code, write_code
@@ -55,7 +55,9 @@ def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: 
         InternalError: what was generated does not compile or link.
     """
     size = len(code.weights)
-    kept = size if size <= 2 * _PERIOD else size % _PERIOD + _PERIOD
+    # A module writes lengths in as many bytes as they need.
+    whole = size <= 2 * _PERIOD or capability.system == "module"
+    kept = size if whole else size % _PERIOD + _PERIOD
     with tempfile.TemporaryDirectory(prefix="budgetc-predict-") as temporary:
         folder = Path(temporary)
         write_code(code, folder)
@@ -65,7 +67,7 @@ def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: 
             sources.insert(1, write_weights(bytes(kept), code.lowered.alignment, folder))
         if code.source:
             sources.append(folder / GENERATED_FILE)
-        library = folder / f"lib{name}{'.so' if kind == 'shared' else '.a'}"
+        library = folder / library_file(name, kind, capability)
         objects = kernel_files(code.entries, folder)
         link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
         return Footprint(

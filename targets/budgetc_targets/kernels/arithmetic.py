@@ -11,7 +11,19 @@ from budgetc_targets.task import Task
 EXACT_FOR_WIDE_WEIGHTS = {"maddubs256": "maddwd256"}
 """What takes the place of a dot product that saturates, where weights leave [-64, 64]."""
 
-_OFFSETS = {"sdot128": 128, "widening128": 128}
+_FOR_SYMMETRIC_WEIGHTS = {"widening128": "pairwise128", "vmull128": "vpadd128"}
+"""What is faster and exact where no weight is -128: two products u8 - 128 by s8 fit 16 bits then."""
+
+_OFFSETS = dict.fromkeys(
+    ("sdot", "widening", "pairwise", "vmull", "vpadd", "vmladava", "vwmacc"), 128
+)
+"""What is subtracted from activations, by a dot product's kind, where it multiplies signed bytes."""
+
+_UNITS = {"vmladava": 16, "mla": 1, "vwmacc": 1}
+"""Products that a dot product sums into one lane, by its kind, where these are not four."""
+
+_TAPS = {"maddwd": 2, "wasmdot": 2, "sdot": 4, "usdot": 4, "vpdpbusd": 4, "maddubs": 4}
+"""Taps of a depthwise convolution that the best instruction sums into a lane, by the kind, where it is not one."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +31,26 @@ class Arithmetic:
     """How products are summed.
 
     Attributes:
-        name: `float`, or the integer dot product (an entry of `kernels.dot.DOTS`).
+        name: `float`, the integer dot product (an entry of `kernels.dot.DOTS`), or `products` of integers one by one.
         lanes: 32-bit accumulators in one vector.
         offset: what the dot product wants subtracted from an activation first.
+        unit: products that one instruction sums into a lane.
     """
 
     name: str
     lanes: int
     offset: int = 0
+    unit: int = 1
+
+    @property
+    def kind(self) -> str:
+        """The name without its number of bits."""
+        return self.name.rstrip("0123456789")
+
+    @property
+    def taps(self) -> int:
+        """Taps of a depthwise convolution that the best instruction for these sums into a lane."""
+        return _TAPS.get(self.kind, 1)
 
     @property
     def integer(self) -> bool:
@@ -41,14 +65,34 @@ def arithmetic(task: Task, capability: Capability) -> Arithmetic:
     name: str = capability.int8_dot
     if task.attribute("weight_range") > 64:
         name = EXACT_FOR_WIDE_WEIGHTS.get(name, name)
-    return Arithmetic(name, int(name[-3:]) // 32, _OFFSETS.get(name, 0))
+    if task.attribute("weight_range") < 128:
+        name = _FOR_SYMMETRIC_WEIGHTS.get(name, name)
+    return _integer(name)
 
+
+def _integer(name: str) -> Arithmetic:
+    kind = name.rstrip("0123456789")
+    bits = int(name.removeprefix(kind))
+    return Arithmetic(name, bits // 32, _OFFSETS.get(kind, 0), _UNITS.get(kind, 4))
+
+
+def per_channel(task: Task, capability: Capability) -> Arithmetic:
+    """The arithmetic of a task whose sums run over few products of one channel, with the channels in the lanes."""
+    chosen = arithmetic(task, capability)
+    if chosen.name in _ALONG:
+        return Arithmetic("products", capability.channel_block)
+    return chosen
+
+
+_ALONG = ("smlad32", "vmladava32", "mla32")
+"""Dot products into a single lane, however wide a vector is: they are for long sums."""
 
 _NARROWER = {
     "vpdpbusd512": "vpdpbusd256",
     "vpdpbusd256": "vpdpbusd128",
     "maddubs256": "maddwd128",
     "maddwd256": "maddwd128",
+    **{f"vwmacc{bits}": f"vwmacc{bits // 2}" for bits in (256, 128, 64)},
 }
 """The same machine's dot product of half as many lanes."""
 
@@ -66,7 +110,7 @@ def narrowed(chosen: Arithmetic, channels: int) -> Arithmetic:
 def fitted(chosen: Arithmetic, filters: int) -> Arithmetic:
     """The arithmetic with no more lanes than the filters need: a vector half empty costs as much as a full one."""
     half = halved(chosen)
-    while half and half.lanes >= max(filters, 4) and half.name[:4] == chosen.name[:4]:
+    while half and half.lanes >= max(filters, 4) and half.kind == chosen.kind:
         chosen, half = half, halved(half)
     return chosen
 
@@ -76,7 +120,7 @@ def halved(chosen: Arithmetic) -> Arithmetic | None:
     if chosen.name == "float":
         return Arithmetic("float", chosen.lanes // 2) if chosen.lanes > 1 else None
     name = _NARROWER.get(chosen.name)
-    return Arithmetic(name, int(name[-3:]) // 32, _OFFSETS.get(name, 0)) if name else None
+    return _integer(name) if name else None
 
 
 def balanced_bias(weight: Array, bias: Array, offset: int) -> Array:

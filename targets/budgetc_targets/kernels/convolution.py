@@ -3,10 +3,11 @@
     y[n, o, h, w] = f(bias[o] + sum over i, a, b of x[n, i, h*sh + a*dh, w*sw + b*dw] * W[o, i, a, b])
 
 A tile of `pixels` x `vectors` accumulators stays in registers over the whole reduction; weights are
-packed into the order in which they are read, [block][kh][step][kw][vector][lane(, 4)]. Integer
-kernels take four channels a step. Where the channel count is no multiple of four, the kw * channels
-of a row of taps, which lie side by side in memory, are taken as one run, so first layers of one or
-three channels waste little; the weights beyond a run's end are zero.
+packed into the order in which they are read, [block][kh][step][kw][vector][lane(, unit)]. Integer
+kernels take as many channels a step as their dot product sums, mostly four. Where the channel count
+is no multiple of that, the kw * channels of a row of taps, which lie side by side in memory, are
+taken as one run, so first layers of one or three channels waste little; the weights beyond a run's
+end are zero.
 
 A row-major matrix product x[m, k] @ W[k, o] is the same kernel over one row of m pixels with k
 channels.
@@ -43,9 +44,10 @@ class Convolution:
 
     def space(self, task: Task, capability: Capability) -> Sequence[Point]:
         """Register tiles, ranked by the issue-slot model."""
-        shape, chosen = shape_of(task), _arithmetic(task, capability)
+        chosen = _arithmetic(task, capability)
+        shape = shape_of(task, chosen.unit)
         blocks = -(-shape.filters // chosen.lanes)
-        cost = COSTS[chosen.name.rstrip("0123456789")]
+        cost = COSTS[chosen.kind]
         steps = shape.kh * shape.kw * shape.steps
         ending = slots(task.expression) / steps
         return rank_tiles(shape.width, blocks, capability.vector_registers, cost, ending=ending)
@@ -54,11 +56,8 @@ class Convolution:
         self, task: Task, capability: Capability, point: Point, constants: Mapping[str, Array]
     ) -> Sequence[Array]:
         """Weights (filters, channels, kh, kw) in reading order, bias (filters,) in whole vectors."""
-        shape, chosen, vectors = (
-            shape_of(task),
-            _arithmetic(task, capability),
-            knob(point, "vectors"),
-        )
+        chosen, vectors = _arithmetic(task, capability), knob(point, "vectors")
+        shape = shape_of(task, chosen.unit)
         weight, bias = np.asarray(constants["weight"]), np.asarray(constants["bias"])
         if shape.integer:
             bias = balanced_bias(weight, bias, chosen.offset)
@@ -80,15 +79,18 @@ class Convolution:
 
     def opened(self, task: Task, capability: Capability, point: Point) -> Opened | None:
         """1x1 convolutions of whole vectors of filters can share code whatever their sizes."""
-        lanes = _arithmetic(task, capability).lanes
-        return opened(task, shape_of(task), lanes, knob(point, "pixels"), knob(point, "vectors"))
+        chosen = _arithmetic(task, capability)
+        shape = shape_of(task, chosen.unit)
+        return opened(task, shape, chosen.lanes, knob(point, "pixels"), knob(point, "vectors"))
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""
         from budgetc_targets.kernels.convolution_code import build
 
-        return build(task, shape_of(task), _arithmetic(task, capability), point, name)
+        chosen = _arithmetic(task, capability)
+        return build(task, shape_of(task, chosen.unit), chosen, point, name)
 
 
 def _arithmetic(task: Task, capability: Capability) -> Arithmetic:
-    return fitted(arithmetic(task, capability), shape_of(task).filters)
+    filters = task.output.shape[1] // task.attribute("groups")
+    return fitted(arithmetic(task, capability), filters)

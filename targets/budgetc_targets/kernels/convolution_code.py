@@ -158,7 +158,9 @@ class _Builder:
         loaded = [w.load(self.weights, weights_at + v * wide, wide) for v in range(self.vectors)]
         for p in range(pixels):
             at = x_at + self.x_column * p
-            if shape.integer:
+            if lanes == 1 or (shape.integer and shape.unit == 1):
+                x = w.load(self.x, at, shape.unit)
+            elif shape.integer:
                 quad = reinterpret(w.load(self.x, at, 4), "int32", 1)
                 x = reinterpret(splat(quad, lanes), "uint8", wide)
             else:

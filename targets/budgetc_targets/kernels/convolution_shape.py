@@ -23,11 +23,7 @@ class ConvolutionShape:
     dilation: tuple[int, int]
     integer: bool
     run: bool
-
-    @property
-    def unit(self) -> int:
-        """Channels that one step of the reduction takes."""
-        return 4 if self.integer else 1
+    unit: int = 1  # channels that one step of the reduction takes
 
     @property
     def steps(self) -> int:
@@ -35,15 +31,15 @@ class ConvolutionShape:
         return -(-self.channels // self.unit)
 
 
-def shape_of(task: Task) -> ConvolutionShape:
-    """The numbers of a task."""
+def shape_of(task: Task, unit: int) -> ConvolutionShape:
+    """The numbers of a task for a reduction by so many channels a step."""
     x, y = task.inputs[0], task.output
     kh, kw = task.attribute("kernel")
     groups = task.attribute("groups")
     channels = x.shape[1] // groups
     integer = x.dtype == "uint8"
     dilation = task.attribute("dilation")
-    run = integer and groups == 1 and dilation[1] == 1 and kw > 1 and channels % 4 != 0
+    run = integer and groups == 1 and dilation[1] == 1 and kw > 1 and channels % unit != 0
     run = run and x.strides[3] == channels
     return ConvolutionShape(
         batch=y.shape[0],
@@ -58,6 +54,7 @@ def shape_of(task: Task) -> ConvolutionShape:
         dilation=dilation,
         integer=integer,
         run=run,
+        unit=unit,
     )
 
 

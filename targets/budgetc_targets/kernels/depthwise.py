@@ -23,10 +23,10 @@ from budgetc_targets.contract import Array, Kernel, Opened, Point
 from budgetc_targets.kernels import quads
 from budgetc_targets.kernels.arithmetic import (
     Arithmetic,
-    arithmetic,
     balanced_bias,
     halved,
     narrowed,
+    per_channel,
 )
 from budgetc_targets.kernels.quads import Quads, pack_bias, pack_weights, quads_of
 from budgetc_targets.kernels.taps import tap_groups, taps_per_group
@@ -130,7 +130,7 @@ def _quad_space(task: Task, found: Quads) -> list[Point]:
 
 def _quads(task: Task, capability: Capability) -> tuple[Arithmetic, Quads] | None:
     """The widest vectors by which the task is one of quads."""
-    chosen: Arithmetic | None = arithmetic(task, capability)
+    chosen: Arithmetic | None = per_channel(task, capability)
     while chosen:
         found = quads_of(task, chosen)
         if found:
@@ -145,4 +145,4 @@ def _by_quads(chosen: Point) -> bool:
 
 def _arithmetic(task: Task, capability: Capability) -> Arithmetic:
     """What a kernel of single taps computes with: few channels want a narrower vector."""
-    return narrowed(arithmetic(task, capability), task.output.shape[1])
+    return narrowed(per_channel(task, capability), task.output.shape[1])

@@ -135,7 +135,7 @@ class _Builder:
         elif self.unit == 1:
             value = widening_product(acc, x, weight, lanes)
         elif self.unit == 2:
-            value = pair_sum(acc, x, weight, lanes)
+            value = pair_sum(self.arithmetic.kind, acc, x, weight, lanes)
         else:
             value = DOTS[self.arithmetic.name](acc, x, weight)
         self.writer.store(self.acc, pixel * lanes, value, lanes)

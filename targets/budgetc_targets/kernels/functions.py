@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from tvm import tirx
 
-from budgetc_targets.kernels.writer import Value, intrinsic, literal, reinterpret
+from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal, reinterpret
 
 _EXP = (0.49999994, 0.16666521, 0.041668389, 0.0083687175, 0.0013814596)
 _ERF_ABOVE = (1.1283791, 0.19155142, 0.052875586, 0.0038082050, 0.00028468799, 2.0258915e-06)
@@ -37,12 +37,12 @@ Hold = Callable[[Value], Value]
 def exp(x: Value, lanes: int, hold: Hold) -> Value:
     """e^x. Overflows to infinity and underflows gradually to 0, as IEEE 754 asks."""
     x = hold(tirx.Max(tirx.Min(x, _real(_EXP_HIGHEST, lanes)), _real(_EXP_LOWEST, lanes)))
-    n = hold(intrinsic("llvm.rint", "float32", lanes, x * _real(_LOG2_E, lanes)))
+    whole = hold(intrinsic("llvm.lrint", "int32", lanes, x * _real(_LOG2_E, lanes)))
+    n = hold(cast(whole, "float32", lanes))
     r = _fma(n, _real(-_LN2_HIGH, lanes), x, lanes)
     r = hold(_fma(n, _real(-_LN2_LOW, lanes), r, lanes))
     power = _fma(_polynomial(_EXP, r, lanes), r * r, r + _real(1.0, lanes), lanes)
     # 2^n in two factors, each of them a normal number
-    whole = hold(intrinsic("llvm.lrint", "int32", lanes, n))
     half = hold(tirx.shift_right(whole, literal(1, "int32", lanes)))
     return power * _power_of_two(half, lanes) * _power_of_two(whole - half, lanes)
 

@@ -8,6 +8,8 @@ import tvm
 from budgetc_specs.capability import Capability
 from tvm import tirx
 
+from budgetc_targets.kernels.adaptation import adapt
+
 OPT_LEVEL = 2  # measured: a sixth to a quarter less text than 3 at the same speed
 UNROLL_THRESHOLD = 60
 """Instructions up to which LLVM writes a loop out whole; measured, its 150 only make more code. What pays is unrolled
@@ -23,6 +25,12 @@ def llvm_target(capability: Capability) -> Any:
         "opt-level": OPT_LEVEL,
         "cl-opt": [f"-unroll-threshold-default:uint={UNROLL_THRESHOLD}"],
     }
+    if capability.system == "bare":
+        options["mfloat-abi"] = "soft" if capability.float_unit == "none" else "hard"
+    if capability.system != "linux":  # else it is TVM that knows how wide a vector is
+        options["vector-width"] = 8 * capability.vector_bytes
+    if capability.llvm_abi:
+        options["mabi"] = capability.llvm_abi
     if capability.llvm_features:
         options["mattr"] = list(capability.llvm_features)
     return tvm.target.Target(options)
@@ -36,7 +44,7 @@ def generate(functions: Sequence[Any], capability: Capability) -> Any:
     """
     target = llvm_target(capability)
     passes = tirx.transform
-    module = tvm.IRModule({f.attrs["global_symbol"]: f for f in functions})
+    module = tvm.IRModule({f.attrs["global_symbol"]: adapt(f, capability) for f in functions})
     module = passes.BindTarget(target.with_host(target))(module)
     pipeline = tvm.ir.transform.Sequential(
         [

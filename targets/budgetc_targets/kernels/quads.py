@@ -128,7 +128,7 @@ def quads_of(task: Task, arithmetic: Arithmetic) -> Quads | None:
     x, y = task.inputs[0], task.output
     kh, _ = task.attribute("kernel")
     stride, dilation = task.attribute("stride"), task.attribute("dilation")
-    if arithmetic.name.startswith("maddwd") or arithmetic.name in ("float", "widening128"):
+    if arithmetic.taps != UNIT:
         return None
     if y.dtype != "uint8" or kh > UNIT or task.may_alias:
         return None

@@ -41,6 +41,8 @@ class SingleFilter(SinglePoint):
         chosen = arithmetic_of(task, capability)
         if run_of(task) < vector(chosen) or y.shape[3] < chosen.lanes:
             return "a run or a row shorter than a vector"
+        if not 1 < chosen.lanes < capability.vector_registers:
+            return "as many sums as lanes do not fit the registers"
         return None
 
     def pack(
@@ -78,12 +80,12 @@ def arithmetic_of(task: Task, capability: Capability) -> Arithmetic:
     """The arithmetic with vectors no longer than a run, where the machine has such."""
     chosen = arithmetic(task, capability)
     run = run_of(task)
-    return narrowed(chosen, run // 4 if chosen.integer else run)
+    return narrowed(chosen, run // chosen.unit)
 
 
 def vector(chosen: Arithmetic) -> int:
     """Numbers of a run that one instruction takes."""
-    return chosen.lanes * (4 if chosen.integer else 1)
+    return chosen.lanes * chosen.unit
 
 
 def starts_of(length: int, wide: int) -> list[int]:

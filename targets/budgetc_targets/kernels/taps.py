@@ -31,6 +31,4 @@ def tap_groups(kernel: tuple[int, int], unit: int) -> list[Group]:
 
 def taps_per_group(chosen: Arithmetic) -> int:
     """How many taps the arithmetic's best instruction for this work takes at once."""
-    if chosen.name.startswith("maddwd"):
-        return 2
-    return 1 if chosen.name in ("float", "widening128") else 4
+    return chosen.taps

@@ -32,7 +32,16 @@ COSTS = {
     "maddubs": TileCost(dot=3.0, per_pixel=0.5, per_vector=0.5, spare_registers=3, latency=4),
     "maddwd": TileCost(dot=4.0, per_pixel=2.5, per_vector=3.5, spare_registers=6, latency=4),
     "sdot": TileCost(dot=1.0, per_pixel=1.5, per_vector=0.5, spare_registers=2),
-    "widening": TileCost(dot=8.0, per_pixel=1.5, per_vector=0.5, spare_registers=6, latency=4),
+    "smlad": TileCost(dot=2.0, per_pixel=3.0, per_vector=3.0, spare_registers=7, latency=1, most=4),
+    "vmladava": TileCost(per_pixel=2.0, spare_registers=1, latency=1, most=4),
+    "mla": TileCost(per_pixel=1.0, per_vector=1.0, spare_registers=6, latency=1, most=4),
+    "vwmacc": TileCost(per_pixel=0.5, per_vector=1.0, spare_registers=1, latency=4),
+    "usdot": TileCost(dot=1.0, per_pixel=1.0, per_vector=0.5, spare_registers=2),
+    "widening": TileCost(dot=6.0, per_pixel=1.5, per_vector=0.5, spare_registers=6, latency=4),
+    "pairwise": TileCost(dot=4.0, per_pixel=1.5, per_vector=0.5, spare_registers=5, latency=4),
+    "vmull": TileCost(dot=7.0, per_pixel=2.0, per_vector=0.5, spare_registers=5, latency=4),
+    "vpadd": TileCost(dot=5.0, per_pixel=2.0, per_vector=0.5, spare_registers=5, latency=4),
+    "wasmdot": TileCost(dot=4.0, per_pixel=3.0, per_vector=4.0, spare_registers=6, latency=4),
 }
 
 

@@ -14,8 +14,8 @@ class QemuUser:
 
     Attributes:
         arch: qemu's name of the architecture, such as `aarch64`.
-        cpu: the CPU to emulate, so that an instruction which it lacks is a crash here too. One that
-            this qemu does not know is replaced by `max`, which has everything that qemu emulates.
+        cpu: the CPU to emulate, so that an instruction which it lacks is a crash here too, with qemu's options behind
+            commas. One that this qemu does not know is replaced by `max`, which has everything that qemu emulates.
         lacks: instructions of the target that qemu does not emulate, in words; nothing can be run
             then.
     """
@@ -42,7 +42,8 @@ class QemuUser:
         emulator = _emulator(self.arch)
         if emulator is None or self.lacks:
             return None
-        cpu = self.cpu if self.cpu in _known_cpus(emulator) else "max"
+        name = self.cpu.partition(",")[0]
+        cpu = self.cpu if name in _known_cpus(emulator) else "max"
         return [emulator, "-cpu", cpu, str(program)]
 
 

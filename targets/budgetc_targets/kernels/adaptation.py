@@ -1,0 +1,94 @@
+"""Instructions of a core in place of what LLVM would call a library for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tvm
+import tvm_ffi
+from budgetc_specs.capability import Capability
+from tvm import tirx
+from tvm.target.codegen import llvm_lookup_intrinsic_id
+
+from budgetc_targets.kernels.writer import Value, intrinsic, literal, reinterpret
+
+Rules = Mapping[str, Callable[..., Value]]
+"""What takes the place of LLVM's intrinsics, by their names."""
+
+
+def adapt(function: Any, capability: Capability) -> Any:
+    """A kernel with its target's own rounding and multiply-add; the same function where LLVM knows them.
+
+    LLVM makes a call of lrintf of every `llvm.lrint`, for each lane, where a machine has no instruction for just that,
+    and `llvm.fmuladd` is one rounding or two as a Cortex-M's timing advises. There it becomes a single instruction, so
+    that results are those of every other target.
+    """
+    rules = {_number(name): rule for name, rule in _rules(capability).items()}
+    if not rules:
+        return function
+
+    def replaced(call: Any, mutator: Any) -> Any:
+        changed = mutator.default_mutate(call)
+        number = getattr(changed.args[0], "value", None) if len(changed.args) else None
+        rule = rules.get(number or 0) if changed.op.name in _CALLS else None
+        return rule(*changed.args[1:]) if rule else changed
+
+    return tvm_ffi.structural_mutate(function, (tvm.ir.Call, replaced))
+
+
+_CALLS = ("tirx.call_llvm_pure_intrin", "tirx.call_llvm_intrin")
+
+
+def _number(name: str) -> int:
+    return int(llvm_lookup_intrinsic_id(name))
+
+
+def _lanes(value: Value) -> int:
+    name = str(value.dtype if hasattr(value, "dtype") else value.ty)
+    return int(name.partition("x")[2] or 1)
+
+
+def _rounded(value: Value) -> Value:
+    """To the nearest integer, ties to even; both instructions saturate."""
+    lanes = _lanes(value)
+    if lanes == 1:
+        return reinterpret(intrinsic("llvm.arm.vcvtr", "float32", 1, value), "int32", 1)
+    signed = tirx.IntImm("int32", 0)
+    return intrinsic("llvm.arm.mve.vcvtn", "int32", lanes, signed, value)
+
+
+def _fused(a: Value, b: Value, c: Value) -> Value:
+    return intrinsic("llvm.fma", "float32", _lanes(a), a, b, c)
+
+
+_LIMIT = float(1 << 22)
+_UNIT = 1.5 * (1 << 23)
+"""Around it neighbouring floats differ by 1, so that a sum with it is rounded to an integer, ties to even."""
+
+
+def _by_addition(value: Value) -> Value:
+    """To the nearest integer, limited to 2^22 on both sides of zero."""
+    lanes = _lanes(value)
+    low, high, unit = (literal(v, "float32", lanes) for v in (-_LIMIT, _LIMIT, _UNIT))
+    bits = reinterpret(tirx.Max(tirx.Min(value, high), low) + unit, "int32", lanes)
+    return bits - literal(0x4B400000, "int32", lanes)
+
+
+def _in_two_steps(value: Value) -> Value:
+    """Rounded as a float, then converted with saturation: two instructions of WebAssembly."""
+    lanes = _lanes(value)
+    whole = intrinsic("llvm.rint", "float32", lanes, value)
+    return intrinsic("llvm.fptosi.sat", "int32", lanes, whole)
+
+
+_BARE: Rules = {"llvm.lrint": _rounded, "llvm.fmuladd": _fused}
+_RULES: dict[str, Rules] = {
+    "arm": {"llvm.lrint": _by_addition},
+    "wasm32": {"llvm.lrint": _in_two_steps},
+}
+
+
+def _rules(capability: Capability) -> Rules:
+    """What to replace on a target."""
+    if capability.system == "bare":
+        return {} if capability.float_unit == "none" else _BARE
+    return _RULES.get(capability.arch, {})
