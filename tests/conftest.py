@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from budgetc.emit.driver import write_sources
 from budgetc.emit.header import interface
-from budgetc.emit.link import compile_source, link_library
+from budgetc.emit.link import Kind, compile_source, library_file, link_library
 from budgetc.emit.zig import Zig
 from budgetc.load import Interface
 from budgetc.lower.lowered import Call, Fill, Lowered, Pointer, Port
@@ -75,6 +75,11 @@ TRIPLES = {
     "x86_64": {"zig_target": "x86_64-linux-gnu.2.17"},
     "aarch64": {"zig_target": "aarch64-linux-gnu.2.17"},
     "riscv64": {"zig_target": "riscv64-linux-gnu.2.27"},
+    "wasm32": {
+        "zig_target": "wasm32-wasi",
+        "zig_cpu": "generic+simd128+bulk_memory+nontrapping_fptoint+sign_ext",
+        "system": "module",
+    },
     "arm": {"zig_target": "arm-linux-gnueabihf.2.17", "zig_cpu": "cortex_a7"},
 }
 """What zig links for, by architecture."""
@@ -168,12 +173,13 @@ def build_toy(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Call
         sources = write_sources([model], weights, name, folder, threads)
         (folder / "kernels.c").write_text(kernels)
         compile_source(folder / "kernels.c", folder / "kernels.o", sheet, Zig(zig_cache / "zig"))
-        library = folder / f"lib{name}.{'so' if kind == 'shared' else 'a'}"
+        chosen: Kind = "shared" if kind == "shared" else "static"
+        library = folder / library_file(name, chosen, sheet)
         link_library(
             sources.sources,
             [folder / "kernels.o"],
             sheet,
-            "shared" if kind == "shared" else "static",
+            chosen,
             library,
             api=sources.api,
             cache=zig_cache / "zig",

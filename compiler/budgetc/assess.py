@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import SpecError
-from budgetc_targets.contract import Device, Runner
+from budgetc_targets.contract import CountingRunner, Device, Runner
 
 from budgetc.baseline import Session, by_sample, make_session, run_over, timer
 from budgetc.build import Built, Job, Say
@@ -285,6 +285,9 @@ def _assess(
             say("measuring latency")
             peers = {} if device else reference.peers
             latency = _latency(harness, reference, peers, budgets)
+        uncounted = _uncounted(runner, job) if emulated else ""
+        counted = emulated and not uncounted
+        instructions = harness.count(reference.inputs) if counted else None
         used = harness.memory()
     memory = memory_of(
         built.library,
@@ -292,8 +295,26 @@ def _assess(
         stack=used.stack,
         observed=None if emulated else used.anonymous,
     )
-    measurement = Measurement(size, memory, latency, quality, executed=True, emulated=emulated)
+    measurement = Measurement(
+        size,
+        memory,
+        latency,
+        quality,
+        executed=True,
+        emulated=emulated,
+        instructions=instructions,
+        uncounted=uncounted,
+    )
     return Assessment(measurement, agreement)
+
+
+def _uncounted(runner: Runner, job: Job) -> str:
+    """Why the instructions of an inference are not counted, or nothing."""
+    if not isinstance(runner, CountingRunner):
+        return f"{runner.name} counts no instructions"
+    if job.capability.threads > 1:
+        return "threads wait for one another by executing instructions"
+    return runner.why_not_counted
 
 
 def _as_far_as_time_allows(harness: Harness, reference: Reference) -> Reference:

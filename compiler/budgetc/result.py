@@ -340,6 +340,8 @@ def measurement_json(measurement: Measurement) -> dict[str, Any]:
         "executed": measurement.executed,
         "emulated": measurement.emulated,
         "reason": measurement.reason,
+        "instructions": measurement.instructions,
+        "uncounted": measurement.uncounted,
         "size": {
             "bytes": measurement.size.deployed,
             "text": measurement.size.text,

@@ -7,12 +7,12 @@ from pathlib import Path
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import EnvironmentError_
 from budgetc_specs.recipe import Recipe
-from budgetc_targets.contract import Runner
+from budgetc_targets.contract import Runner, WatchedRunner
 
 from budgetc.build import Built, Job, Optimised, build, link_produced
 from budgetc.cache import cache_folder
 from budgetc.load import Interface
-from budgetc.measure.harness import Harness, build_harness, module_harness
+from budgetc.measure.harness import COUNTER, Harness, build_counter, build_harness, module_harness
 from budgetc.model import Model
 from budgetc.verification.verifier import Run
 
@@ -57,8 +57,15 @@ def start_archive(
 ) -> Harness | None:
     """The harness with a static library linked in."""
     program = build_harness(capability, cache_folder(), archive, interface.symbol)
-    command = runner.command(program)
-    return Harness(command, interface, None) if command else None
+    return Harness(command, interface, None) if (command := _watched(program, runner)) else None
+
+
+def _watched(program: Path, runner: Runner) -> list[str] | None:
+    """The command line of a program, with the plugin that counts its instructions where the runner takes one."""
+    if isinstance(runner, WatchedRunner) and not runner.why_not_counted:
+        plugin = build_counter(runner.plugin_interface, cache_folder())
+        return runner.watched(program, plugin, COUNTER)
+    return runner.command(program)
 
 
 @contextmanager

@@ -41,6 +41,8 @@ class Measurement:
         executed: whether the binary ran at all.
         emulated: whether it ran on an emulator, whose times are not the target's.
         reason: why it was not executed, such as "qemu-aarch64 is not installed".
+        instructions: of one inference, as an emulator counts them; None where nothing counts them. They are no time.
+        uncounted: why they were not counted, where an emulator ran it.
         entry: the name of the entry point, nothing for the first.
         further: memory and latency of the other entry points, each a measurement of its own.
     """
@@ -52,6 +54,8 @@ class Measurement:
     executed: bool = True
     emulated: bool = False
     reason: str = ""
+    instructions: int | None = None
+    uncounted: str = ""
     entry: str = ""
     further: tuple["Measurement", ...] = ()
 

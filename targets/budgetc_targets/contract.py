@@ -130,6 +130,33 @@ class Device(Runner, Protocol):
 
 
 @runtime_checkable
+class CountingRunner(Runner, Protocol):
+    """A runner that may count the instructions of what it runs: the same number every time, and no measure of time."""
+
+    @property
+    def why_not_counted(self) -> str:
+        """Why instructions are not counted here; empty where they are."""
+        ...
+
+
+@runtime_checkable
+class WatchedRunner(CountingRunner, Protocol):
+    """A counting runner whose programs do not see what they execute: a plugin of the emulator counts.
+
+    The plugin is `emit/counter.c` of the compiler, compiled for this machine.
+    """
+
+    @property
+    def plugin_interface(self) -> int:
+        """The version of the emulator's plugin interface."""
+        ...
+
+    def watched(self, program: Path, plugin: Path, counter: str) -> list[str] | None:
+        """The command line that runs `program` and counts into the file `counter` of its working directory."""
+        ...
+
+
+@runtime_checkable
 class Target(Protocol):
     """A kind of hardware. One file a target, registered under the entry point group `budgetc.targets`."""
 

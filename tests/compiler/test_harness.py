@@ -10,7 +10,7 @@ import pytest
 from budgetc.emit.driver import probe_symbol, write_driver, write_weights
 from budgetc.emit.link import link_library
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
-from budgetc.measure.harness import BinaryError, Harness, build_harness
+from budgetc.measure.harness import COUNTER, BinaryError, Harness, build_counter, build_harness
 from budgetc_specs.errors import InternalError
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
@@ -74,6 +74,28 @@ def test_another_architecture_runs_emulated(
         assert len(harness.time(5)) == 5
         assert harness.threads(2, 100, inputs) == 0
         assert harness.memory().stack > 0
+
+
+@pytest.mark.parametrize("arch", EMULATORS)
+def test_the_instructions_of_an_inference_are_the_same_every_time(
+    arch: str, build_toy: Callable[..., Any], zig_cache: Path
+) -> None:
+    """Four loops over sixty elements: more instructions than elements, and not a hundred for each."""
+    runner = EMULATORS[arch]
+    if runner.why_not_counted:
+        pytest.skip(runner.why_not_counted)
+    toy = build_toy(f"{arch}_1", kind="static", arch=arch)
+    program = build_harness(toy.capability, zig_cache, toy.library, toy.interface.symbol)
+    plugin = build_counter(runner.plugin_interface, zig_cache)
+    command = runner.watched(program, plugin, COUNTER)
+    assert command is not None
+    counts = []
+    for seed in (0, 1):
+        with Harness(command, toy.interface, None, 300.0) as harness:
+            harness.run(samples(3))
+            counts += [harness.count(samples(1, seed)), harness.count(samples(1, seed))]
+    assert len(set(counts)) == 1
+    assert 60 < counts[0] < 60 * 100
 
 
 def test_samples_are_fed_in_steps_of_the_batch(

@@ -97,6 +97,11 @@ def _print_doubts(console: Console, trial: Trial) -> None:
             console,
             "  the library ran on an emulator: its results are checked, its times are not known",
         )
+        if measurement.instructions is None:
+            counted = f"its instructions are not counted: {measurement.uncounted}"
+        else:
+            counted = f"{measurement.instructions / 1e6:.3g} million instructions an inference"
+        say(console, f"  {counted}")
 
 
 def _why_nothing(result: TargetResult) -> str:

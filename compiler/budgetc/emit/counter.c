@@ -1,7 +1,7 @@
 /*
  * A plugin for qemu's user-mode emulators: it counts the instructions that are executed, into a file.
  *
- *   qemu-ARCH -plugin counter.so,file=PATH PROGRAM
+ *   qemu-ARCH -plugin counter.so,into=PATH PROGRAM
  *
  * The file holds one number of 8 bytes and is mapped, so that its reader sees the count while the program waits for
  * something. What is declared here is the part of qemu's plugin interface that is used; INTERFACE is its version, 1 up
@@ -54,7 +54,7 @@ static void translated(plugin_id id, struct block *block) {
 
 EXPORT int qemu_plugin_install(plugin_id id, const void *emulator, int argc, char **argv) {
     (void)emulator;
-    if (argc != 1 || strncmp(argv[0], "file=", 5))
+    if (argc != 1 || strncmp(argv[0], "into=", 5))
         return 1;
     const int file = open(argv[0] + 5, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (file < 0 || ftruncate(file, sizeof *count))

@@ -24,6 +24,8 @@ from budgetc.emit.zig import Zig
 from budgetc.load import Array, Interface, Port
 
 _TAIL_BYTES = 2000
+COUNTER = "instructions"
+"""File in a harness's working directory in which an emulator's plugin counts, where there is one."""
 
 
 class BinaryError(WrongNumbersError):
@@ -96,6 +98,26 @@ def build_harness(
         )
         (Path(temporary) / "harness").replace(program)
     return program
+
+
+def build_counter(interface: int, cache: Path) -> Path:
+    """The plugin of qemu that counts instructions, for a version of its interface, built once and kept in `cache`.
+
+    Raises:
+        EnvironmentError_: zig is missing or the machine does not let it work.
+    """
+    source = resources.files("budgetc.emit").joinpath("counter.c").read_bytes()
+    key = hashlib.sha256(source).hexdigest()[:24]
+    programs = cache / "harness"
+    plugin = programs / f"{key}-{interface}.so"
+    if not plugin.exists():
+        programs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
+            (Path(temporary) / "counter.c").write_bytes(source)
+            flags = ("-shared", "-fPIC", "-O2", "-std=c23", "-s", f"-DINTERFACE={interface}")
+            Zig(cache / "zig").run("cc", *flags, "counter.c", "-o", "counter", cwd=Path(temporary))
+            (Path(temporary) / "counter").replace(plugin)
+    return plugin
 
 
 def module_harness(cache: Path) -> Path:
@@ -217,6 +239,23 @@ class Harness:
         self._start()
         resident, anonymous, stack = map(int, self._ask("memory"))
         return Memory(resident, anonymous, stack)
+
+    def count(self, inputs: Mapping[str, Array]) -> int:
+        """Instructions of an inference of the first sample of `inputs`, as the emulator counts them.
+
+        Where a plugin counts, what reading a command and answering it takes is in two counts alike, and falls out of
+        their difference.
+        """
+        self.load(inputs)
+        counter = Path(self._folder.name) / COUNTER
+        if not counter.exists():
+            return int(self._ask("count")[0])
+        marks = []
+        for inferences in (1, 2, 4):
+            self._ask(f"repeat {inferences}")
+            marks.append(int.from_bytes(counter.read_bytes(), "little"))
+        few, many = marks[1] - marks[0], marks[2] - marks[1]
+        return (many - few) // 2
 
     def threads(self, threads: int, count: int, inputs: Mapping[str, Array]) -> int:
         """Run `count` inferences on each of several threads at once.

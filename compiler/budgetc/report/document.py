@@ -116,6 +116,8 @@ class Measurement(_Part):
     executed: bool = True
     emulated: bool = False
     reason: str = ""
+    instructions: int | None = None
+    uncounted: str = ""
     size: Figures = Field(default_factory=dict)
     memory: Figures = Field(default_factory=dict)
     latency: Latency | None = None

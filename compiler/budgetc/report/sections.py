@@ -259,6 +259,8 @@ def peers(target: Target) -> Table | None:
     slowest = max((row[2] or 0 for row in rows), default=0)
     statistic = f" {latency.statistic}" if latency else ""
     note = ", emulated: not timed" if emulated else ""
+    if emulated and measured and measured.instructions is not None:
+        note += f", {measured.instructions / 1e6:.3g} million instructions an inference"
     return Table(
         ("runtime", "size", f"latency{statistic}{note}", _metric(target)),
         (False, True, True, True),
