@@ -260,7 +260,7 @@ def _assess(
     say: Say,
 ) -> Assessment:
     """One entry point, by its interface and the model that it was made of."""
-    size = size_of(built.library)
+    size = size_of(built.library, job.capability)
     arena = interface.workspace_bytes
     say("preparing to run it")  # builds the target's libc the first time
     started = start(built, job, runner, interface)

@@ -122,7 +122,7 @@ def bench(folder: Path, runs: int, entry: str = "", *, layers: bool = False) -> 
     sheet = Capability.model_validate(manifest["target"])
     library = folder / interface.library
     parts: Mapping[str, Any] = manifest.get("parts", {})
-    size, reason = size_of(library), _why_not_timed(sheet)
+    size, reason = size_of(library, sheet), _why_not_timed(sheet)
     if reason:
         memory = memory_of(library, interface.workspace_bytes)
         return Benchmark(folder, manifest["recipe"], sheet, size, memory, parts, None, reason)

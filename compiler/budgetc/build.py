@@ -64,6 +64,11 @@ class Job:
     seconds: float = CODE_SECONDS
 
 
+def library_kind(wanted: Kind, capability: Capability) -> Kind:
+    """The kind of library for a target: a firmware is linked as a whole, so that there are no shared ones for it."""
+    return "static" if capability.system == "bare" else wanted
+
+
 @dataclass(frozen=True)
 class Optimised:
     """A model after a recipe, and what each pass did."""

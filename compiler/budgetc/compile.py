@@ -14,7 +14,7 @@ from budgetc_specs.spec import Spec
 
 from budgetc.artefact import write_artefact
 from budgetc.assess import Reference, make_reference
-from budgetc.build import Built, Job, run_passes, write_models
+from budgetc.build import Built, Job, library_kind, run_passes, write_models
 from budgetc.data import Data
 from budgetc.emit.link import library_file
 from budgetc.entries import entry_names
@@ -204,7 +204,7 @@ def job_for(spec: Spec, hardware: Hardware, model: Model, model_file: Path, spli
         kind=hardware.kind,
         capability=hardware.capability,
         name=spec.output.name,
-        library=spec.output.kind,
+        library=library_kind(spec.output.kind, hardware.capability),
         trials=spec.search.trials,
         tuning=spec.search.tuning,
         seconds=max(60.0, spec.search.time),

@@ -7,12 +7,19 @@ from pathlib import Path
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import EnvironmentError_
 from budgetc_specs.recipe import Recipe
-from budgetc_targets.contract import Runner, WatchedRunner
+from budgetc_targets.contract import BoardRunner, Runner, WatchedRunner
 
 from budgetc.build import Built, Job, Optimised, build, link_produced
 from budgetc.cache import cache_folder
 from budgetc.load import Interface
-from budgetc.measure.harness import COUNTER, Harness, build_counter, build_harness, module_harness
+from budgetc.measure.harness import (
+    COUNTER,
+    Harness,
+    build_counter,
+    build_firmware,
+    build_harness,
+    module_harness,
+)
 from budgetc.model import Model
 from budgetc.verification.verifier import Run
 
@@ -55,7 +62,11 @@ def start_module(module: Path, interface: Interface, runner: Runner) -> Harness 
 def start_archive(
     archive: Path, interface: Interface, capability: Capability, runner: Runner
 ) -> Harness | None:
-    """The harness with a static library linked in."""
+    """The harness with a static library linked in, as a program or as the firmware of a board."""
+    if isinstance(runner, BoardRunner):
+        program = build_firmware(capability, runner.memory_map, cache_folder(), archive, interface)
+        command = runner.command(program)
+        return Harness(command, interface, None, told=False) if command else None
     program = build_harness(capability, cache_folder(), archive, interface.symbol)
     return Harness(command, interface, None) if (command := _watched(program, runner)) else None
 

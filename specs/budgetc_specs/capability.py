@@ -25,6 +25,9 @@ Int8Dot = Literal[
 products into each lane; `vmladava32` sums sixteen into its one, and `vwmacc256` and `mla32` add one.
 """
 
+PRODUCTS_A_LANE = {"vmladava": 16, "mla": 1, "vwmacc": 1}
+"""How many products an integer dot product sums into one lane, by its kind, where these are not four."""
+
 System = Literal["linux", "bare", "module"]
 """What a library is linked for: an operating system, a core without one, whose program is a firmware, or whatever runs
 WebAssembly, of which a library is a module."""
@@ -59,12 +62,6 @@ class Capability(BaseModel):
     float_unit: FloatUnit = Field(
         default="double", description="the widest real numbers that the hardware computes with"
     )
-    flash_bytes: int | None = Field(
-        default=None, ge=0, description="bytes of flash of a board; empty where it is open"
-    )
-    ram_bytes: int | None = Field(
-        default=None, ge=0, description="bytes of RAM of a board; empty where it is open"
-    )
     vector_bytes: int = Field(description="width of one vector register in bytes")
     vector_registers: int = Field(description="number of vector registers")
     int8_dot: Int8Dot = Field(description="the integer dot product to build kernels from")
@@ -80,6 +77,19 @@ class Capability(BaseModel):
     def alone_target(self) -> str:
         """The triple of programs that need no library of a system, such as an emulator can run."""
         return self.zig_target.partition(".")[0].replace("gnu", "musl")
+
+    @property
+    def alignment(self) -> int:
+        """Bytes that tensors and constants are aligned to: a line of the cache, or what the widest load wants.
+
+        It is also how far behind a tensor kernels may read.
+        """
+        return max(8, self.vector_bytes) if self.system == "bare" else 64
+
+    @property
+    def reduction_step(self) -> int:
+        """Channels that an integer product sums at once, and reads even where fewer are left."""
+        return PRODUCTS_A_LANE.get(self.int8_dot.rstrip("0123456789"), 4)
 
     @property
     def channel_block(self) -> int:

@@ -77,10 +77,14 @@ class Opened:
     Attributes:
         task: what `Family.build` makes one kernel of for all tasks that are equal when opened.
         sizes: s32, in the order in which that kernel reads them from the end of its table of numbers.
+        cost: instructions that such code takes more for each multiplication, roughly; 0 where that is next to nothing.
+        code: bytes of the code for the very sizes, roughly, where there is such a cost.
     """
 
     task: Task
     sizes: tuple[int, ...]
+    cost: float = 0.0
+    code: int = 0
 
 
 @runtime_checkable
@@ -126,6 +130,39 @@ class Device(Runner, Protocol):
     @property
     def device(self) -> str:
         """The machine, as reports call it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Region:
+    """A range of addresses, in bytes."""
+
+    origin: int
+    length: int
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """Where a board has the memory that a firmware is linked for.
+
+    Attributes:
+        rom: code and constants.
+        ram: data, buffers and the stack.
+        vectors: the address of the table that the core starts from.
+    """
+
+    rom: Region
+    ram: Region
+    vectors: int = 0
+
+
+@runtime_checkable
+class BoardRunner(Runner, Protocol):
+    """A runner whose programs are firmware: they are linked for its board, and nothing else runs there."""
+
+    @property
+    def memory_map(self) -> MemoryMap:
+        """Where the board has its memory."""
         ...
 
 

@@ -28,14 +28,14 @@ def libraries(request, build_toy):
     return plain, build_toy(f"filled_{kind}", kind=kind, kernels=STATIC).library
 
 
-def test_size_is_the_file(libraries):
+def test_size_is_the_file(libraries, sheet):
     for library in libraries:
-        size = size_of(library)
+        size = size_of(library, sheet())
         assert size.deployed == len(library.read_bytes())
         assert size.rodata >= 240  # the weights: 60 floats
         assert size.text > 0
         assert size.overhead > 0
-    assert 1200 <= size_of(libraries[1]).data - size_of(libraries[0]).data < 1300
+    assert 1200 <= size_of(libraries[1], sheet()).data - size_of(libraries[0], sheet()).data < 1300
 
 
 def test_static_data_is_memory_and_zeros_too(libraries):

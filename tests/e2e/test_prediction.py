@@ -95,7 +95,7 @@ def test_what_is_built_is_what_was_predicted(
             "shared" if library == "shared" else "static",
             cache_folder() / "zig",
         )
-        assert expected.size == size_of(linked.library).deployed, recipe
+        assert expected.size == size_of(linked.library, capability).deployed, recipe
         assert expected.first.arena == linked.interface.workspace_bytes, recipe
         assert expected.static == memory_of(linked.library, 0).static, recipe
         assert expected.seconds < 60

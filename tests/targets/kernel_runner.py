@@ -25,6 +25,7 @@ from budgetc_specs.capability import Capability
 from budgetc_targets.aarch64 import AArch64
 from budgetc_targets.armv7 import ArmV7
 from budgetc_targets.contract import Family, Opened, Opening, Point, Target
+from budgetc_targets.cortex_m import CortexM
 from budgetc_targets.expression import ACCUMULATOR, Const, Expr, Ref, apply
 from budgetc_targets.kernels.families import cpu_families
 from budgetc_targets.riscv64 import RiscV64
@@ -49,6 +50,7 @@ ARMV7 = ArmV7().capability("cortex-a7", 1)
 WASM = Wasm32().capability("simd128", 1)
 SCALAR = RiscV64().capability("rv64gc", 1)
 VECTOR = RiscV64().capability("rv64gcv", 1)
+M3, M4, M7, M55 = (CortexM().capability(f"cortex-m{n}", 1) for n in (3, 4, 7, 55))
 TARGETS: dict[str, Target] = {t.kind: t for t in (AArch64(), ArmV7(), RiscV64(), Wasm32())}
 """Kinds of hardware whose programs run under an emulator."""
 WIDE = X86_64().capability("znver4", 1)
@@ -91,7 +93,14 @@ class Job:
 
     @property
     def family(self) -> Family:
-        return self.done_by or family(self.task.kind)
+        if self.done_by:
+            return self.done_by
+        if self.capability.system == "bare":
+            offered = [f for f in CortexM().families() if f.kind == self.task.kind]
+            return next(
+                (f for f in offered if f.refusal(self.task, self.capability) is None), offered[0]
+            )
+        return family(self.task.kind)
 
     @property
     def chosen(self) -> Point:
@@ -106,6 +115,7 @@ class Written:
 
     memory: Array
     intact: bool
+    instructions: int = 0  # where an emulator has counted them
 
     def view(self, access: Access) -> Array:
         """The output in its own shape."""
@@ -431,5 +441,13 @@ def run(jobs: Sequence[Job], folder: Path) -> dict[str, Written]:
             function = getattr(loaded, f"kernel{i}")
             results[jobs[i].name] = _run_here(jobs[i], function, TASKS[i], SCRATCH[i])
     for members in objects.values():
-        results |= _run_elsewhere(jobs, members, folder)
+        if jobs[members[0][0]].capability.system == "bare":
+            from kernel_firmware import Kernel, run_as_firmware
+
+            kernels = [
+                Kernel(i, jobs[i], path, _call_arrays(jobs[i]), SCRATCH[i]) for i, path in members
+            ]
+            results |= run_as_firmware(kernels, folder)
+        else:
+            results |= _run_elsewhere(jobs, members, folder)
     return results

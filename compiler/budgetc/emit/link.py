@@ -164,6 +164,8 @@ def compile_source(source: Path, out: Path, capability: Capability, zig: Zig) ->
     flags = [*_COMPILE, f"-DBUDGETC_THREADS={capability.threads}"]
     if capability.system == "linux":  # other programs lie where they were linked to
         flags.append("-fPIC")
+    if capability.system == "bare":  # flash counts by the byte, and zig takes -Oz for -Os
+        flags += ["-Xclang", "-Oz"]
     if capability.arch == "aarch64":
         flags.append(
             "-mno-outline-atomics"

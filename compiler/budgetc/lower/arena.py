@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 ALIGNMENT = 64
-SLACK = 64  # kernels read whole vectors and may pass the end of the last tensor
-
+"""Bytes of a line of the cache, to which tensors are aligned where nothing else is asked for."""
 IMPROVEMENTS = 2000
 """Orders of tensors to try where the first few leave a gap to the bound."""
 KEPT = 0.1
@@ -35,7 +34,7 @@ class Plan:
     lower_bound: int
 
 
-def plan(lives: Mapping[str, Life]) -> Plan:
+def plan(lives: Mapping[str, Life], alignment: int = ALIGNMENT) -> Plan:
     """The smallest plan of several greedy ones, then improved and searched for while it is above the lower bound.
 
     Small cases are exact: the search goes through all plans, or through as many as there is time for.
@@ -43,7 +42,7 @@ def plan(lives: Mapping[str, Life]) -> Plan:
     Source: Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", for the greedy orders
     by size and by breadth.
     """
-    packing = _Packing(lives)
+    packing = _Packing(lives, alignment)
     offsets: Mapping[str, int] = min(
         (packing.place(order) for order in packing.orders()), key=packing.extent
     )
@@ -52,7 +51,8 @@ def plan(lives: Mapping[str, Life]) -> Plan:
     if packing.extent(offsets) > packing.floor:
         offsets = packing.searched(offsets)
     size = packing.extent(offsets)
-    return Plan(offsets, size + SLACK if size else 0, lower_bound(lives))
+    # Kernels read whole vectors and may pass the end of the last tensor, by less than it is aligned to.
+    return Plan(offsets, size + alignment if size else 0, lower_bound(lives))
 
 
 def lower_bound(lives: Mapping[str, Life]) -> int:
@@ -68,11 +68,11 @@ def lower_bound(lives: Mapping[str, Life]) -> int:
 
 
 class _Packing:
-    """Tensors in whole cache lines, and who meets whom."""
+    """Tensors in whole lines of so many bytes, and who meets whom."""
 
-    def __init__(self, lives: Mapping[str, Life]) -> None:
+    def __init__(self, lives: Mapping[str, Life], alignment: int) -> None:
         self.lives = lives
-        self.sizes = {name: -(-life.size // ALIGNMENT) * ALIGNMENT for name, life in lives.items()}
+        self.sizes = {name: -(-life.size // alignment) * alignment for name, life in lives.items()}
         self.met = {name: [o for o in lives if o != name and self.meet(o, name)] for name in lives}
         whole = {n: Life(self.sizes[n], life.first, life.last) for n, life in lives.items()}
         self.floor = lower_bound(whole)

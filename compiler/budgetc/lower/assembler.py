@@ -18,8 +18,6 @@ from budgetc.lower.planning import Schedule, Use, schedule
 from budgetc.lower.points import lean_point
 from budgetc.lower.steps import Argument, Step, Steps
 
-WEIGHT_ALIGNMENT = 64
-
 
 class Shared:
     """What the entry points of a library have in common.
@@ -28,13 +26,14 @@ class Shared:
         blob: the constants.
         kernels: name and kernel by the digest of the code and the point.
         objects: their machine code, and that of foreign kernels.
+        alignment: bytes that constants are aligned to, those that are shorter to their length.
         sources: C files of those that are generated.
         numbers: for the names of kernels that are not ours.
         larger: whether a kernel is larger than it would be at the point of least code.
     """
 
-    def __init__(self, objects: KernelObjects) -> None:
-        self.blob = bytearray()
+    def __init__(self, objects: KernelObjects, alignment: int) -> None:
+        self.blob, self.alignment = bytearray(), alignment
         self.kernels: dict[tuple[str, Point], tuple[str, Kernel]] = {}
         self.objects = objects
         self.sources: list[str] = []
@@ -47,7 +46,7 @@ class Shared:
         data = np.ascontiguousarray(array).tobytes()
         if data not in self._offsets:
             own = 1 << (len(data) - 1).bit_length() if data else 1  # numbers lie close together
-            self.blob += bytes(-len(self.blob) % min(own, WEIGHT_ALIGNMENT))
+            self.blob += bytes(-len(self.blob) % min(own, self.alignment))
             self._offsets[data] = len(self.blob)
             self.blob += data
         return self._offsets[data]
@@ -98,6 +97,7 @@ class Assembler:
             arena_bytes=arena.size,
             arena_lower_bound=arena.lower_bound,
             weight_bytes=0,
+            alignment=self.capability.alignment,
             arena_order_bound=chosen.order_bound,
             arena_map=tuple(
                 Slot(name, arena.offsets[name], life.size, life.first, life.last)
@@ -174,7 +174,7 @@ class Assembler:
 
     def _schedule(self) -> Schedule:
         arena = {n: s.size for n, s in self.steps.storages.items() if s.region == "arena"}
-        return schedule([call.use for call in self.calls], arena)
+        return schedule([c.use for c in self.calls], arena, self.capability.alignment)
 
     def _call(self, call: _Pending, offsets: Mapping[str, int]) -> Call:
         step = call.step

@@ -48,7 +48,9 @@ def product(op: Operation, steps: Steps) -> None:
     """x[..., m, k] @ W[k, o]: a 1x1 convolution whose pixels are the rows."""
     x = steps.placed[op.inputs[0]]
     weight: Array = op.attributes["weight"]
-    overreads = x.dtype == "uint8" and weight.shape[0] % 4 and _ends(x, steps)
+    overreads = (
+        x.dtype == "uint8" and weight.shape[0] % steps.capability.reduction_step and _ends(x, steps)
+    )
     if (x.shape[-1] > 1 and x.strides[-1] != 1) or overreads:
         x = steps.copied(op.inputs[0], Want(tuple(range(len(x.shape))), ()))
     source = rows_as_pixels(access(x))

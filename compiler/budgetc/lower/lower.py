@@ -27,8 +27,6 @@ from budgetc.lower.selection import select
 from budgetc.lower.sharing import share_kernels
 from budgetc.lower.walk import walk
 
-WEIGHT_SLACK = 64  # a vector load of the last constant may pass its end
-
 
 @dataclass(frozen=True)
 class Code:
@@ -98,19 +96,20 @@ def lower(
     families = [f for f in target.families() if not (compact and _grows(f))]
     alone = one_by_one(lean_point(capability) if compact else default_point(capability))
     chooser = alone if compact else choose or alone
-    shared = Shared(KernelObjects(target, capability, kept))
+    shared = Shared(KernelObjects(target, capability, kept), capability.alignment)
     graphs = [prepare(data) for data in models]
     programs = [walk(graph, capability, families) for graph in graphs]
     for steps in programs:
         write_in_place(steps, capability)
     share_kernels(programs)
     choose_points(programs, chooser, capability)
-    open_sizes(programs, capability)
+    open_sizes(programs, capability, compact=compact)
     entries = [
         Assembler(graph, steps, capability, shared).assemble()
         for graph, steps in zip(graphs, programs, strict=True)
     ]
-    shared.blob += bytes(WEIGHT_SLACK if shared.blob else 0)
+    # A vector load of the last constant may pass its end.
+    shared.blob += bytes(capability.alignment if shared.blob else 0)
     entries = [replace(e, weight_bytes=len(shared.blob)) for e in entries]
     grows = any(s.family and _grows(s.family) for steps in programs for s in steps.steps)
     grown = shared.larger or grows

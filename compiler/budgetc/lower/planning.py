@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from budgetc.lower.arena import Life, Plan, plan
+from budgetc.lower.arena import ALIGNMENT, Life, Plan, plan
 from budgetc.lower.ordering import Work, best_order
 
 
@@ -36,12 +36,13 @@ class Schedule:
     order_bound: int
 
 
-def schedule(uses: Sequence[Use], sizes: Mapping[str, int]) -> Schedule:
+def schedule(uses: Sequence[Use], sizes: Mapping[str, int], alignment: int = ALIGNMENT) -> Schedule:
     """Choose an order and a plan whose arena is never larger than that of the order given.
 
     Args:
         uses: of each call, in an order in which they can run.
         sizes: bytes of each storage of the arena; others are kept in order, but take nothing.
+        alignment: bytes that storages are aligned to.
     """
     works = [
         Work((*dict.fromkeys((*use.reads, *use.writes)),), needs)
@@ -50,7 +51,7 @@ def schedule(uses: Sequence[Use], sizes: Mapping[str, int]) -> Schedule:
     found = best_order(works, sizes)
     given = tuple(range(len(works)))
     made = [
-        Schedule(order, lives, plan(lives), found.bound)
+        Schedule(order, lives, plan(lives, alignment), found.bound)
         for order in dict.fromkeys((given, found.calls))
         for lives in (_lives(works, sizes, order),)
     ]

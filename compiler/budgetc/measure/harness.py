@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import InternalError, TargetUnreachableError, WrongNumbersError
-from budgetc_targets.contract import UNREACHABLE
+from budgetc_targets.contract import UNREACHABLE, MemoryMap
 
+from budgetc.emit.firmware.image import firmware_sources, link_firmware
 from budgetc.emit.zig import Zig
 from budgetc.load import Array, Interface, Port
 
@@ -133,6 +134,38 @@ def module_harness(cache: Path) -> Path:
     return program
 
 
+def build_firmware(
+    capability: Capability, board: MemoryMap, cache: Path, library: Path, interface: Interface
+) -> Path:
+    """The harness for a core without an operating system, with a static library, built once and kept in `cache`.
+
+    It answers to `run`, `memory` and `count`.
+
+    Raises:
+        EnvironmentError_: zig is missing or the machine does not let it work.
+        InternalError: the program does not compile or link, or does not fit the board.
+    """
+    source = resources.files("budgetc.emit").joinpath("firmware", "harness.c")
+    sizes = {
+        "INPUTS": ",".join(str(port.nbytes) for port in interface.inputs),
+        "OUTPUTS": ",".join(str(port.nbytes) for port in interface.outputs),
+        "WORKSPACE_BYTES": str(interface.workspace_bytes),
+        "RUN": interface.symbol,
+    }
+    flags = [f"-D{name}={value}" for name, value in sizes.items()]
+    words = (*flags, repr(board), capability.zig_target, capability.zig_cpu)
+    key = hashlib.sha256(b"\0".join([*map(str.encode, words), firmware_sources()]))
+    key.update(library.read_bytes())
+    programs = cache / "harness"
+    program = programs / f"{key.hexdigest()[:24]}.elf"
+    if not program.exists():
+        programs.mkdir(parents=True, exist_ok=True)
+        with resources.as_file(source) as file:
+            zig = Zig(cache / "zig")
+            link_firmware([file], [library], capability, board, program, zig, flags)
+    return program
+
+
 class Harness:
     """A running harness with one library, as a context manager.
 
@@ -141,6 +174,7 @@ class Harness:
         interface: how the library is called.
         library: the shared library to open; None where it is linked into the program.
         seconds: time limit of one reply.
+        told: whether the program is told how the library is called; a firmware is compiled for it.
     """
 
     def __init__(
@@ -149,6 +183,8 @@ class Harness:
         interface: Interface,
         library: Path | None,
         seconds: float = 600.0,
+        *,
+        told: bool = True,
     ) -> None:
         self.interface = interface
         self._seconds = seconds
@@ -156,7 +192,7 @@ class Harness:
         for ports in (interface.inputs, interface.outputs):
             sizes += [str(len(ports)), *(str(port.nbytes) for port in ports)]
         opened = str(library.resolve()) if library else "-"
-        self._command = [*command, opened, interface.symbol, *sizes]
+        self._command = [*command, opened, interface.symbol, *sizes] if told else [*command]
         self._folder = tempfile.TemporaryDirectory(prefix="budgetc-harness-")
         self._process: subprocess.Popen[bytes] | None = None
         self._pending = b""

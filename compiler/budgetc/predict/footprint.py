@@ -71,7 +71,7 @@ def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: 
         objects = kernel_files(code.entries, folder)
         link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
         return Footprint(
-            size=size_of(library).deployed + size - kept,
+            size=size_of(library, capability).deployed + size - kept,
             static=section_sizes(library).static_ram,
             stack=HARNESS_STACK + _stack(library, objects, written.api),
         )

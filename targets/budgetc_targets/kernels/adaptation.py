@@ -9,7 +9,7 @@ from budgetc_specs.capability import Capability
 from tvm import tirx
 from tvm.target.codegen import llvm_lookup_intrinsic_id
 
-from budgetc_targets.kernels.writer import Value, intrinsic, literal, reinterpret
+from budgetc_targets.kernels.writer import Value, integer, intrinsic, literal, reinterpret
 
 Rules = Mapping[str, Callable[..., Value]]
 """What takes the place of LLVM's intrinsics, by their names."""
@@ -28,13 +28,15 @@ def adapt(function: Any, capability: Capability) -> Any:
 
     def replaced(call: Any, mutator: Any) -> Any:
         changed = mutator.default_mutate(call)
-        number = getattr(changed.args[0], "value", None) if len(changed.args) else None
-        rule = rules.get(number or 0) if changed.op.name in _CALLS else None
+        if changed.op.name not in _CALLS:
+            return changed
+        rule = rules.get(int(changed.args[0].value))
         return rule(*changed.args[1:]) if rule else changed
 
     return tvm_ffi.structural_mutate(function, (tvm.ir.Call, replaced))
 
 
+_MVE_LANES = 4
 _CALLS = ("tirx.call_llvm_pure_intrin", "tirx.call_llvm_intrin")
 
 
@@ -50,10 +52,29 @@ def _lanes(value: Value) -> int:
 def _rounded(value: Value) -> Value:
     """To the nearest integer, ties to even; both instructions saturate."""
     lanes = _lanes(value)
+    bounds = _bounds(value) if lanes == 1 else None
+    if bounds:  # cheaper between integers, and the same: nothing is rounded across a whole number
+        inner, low, high = bounds
+        return tirx.Min(tirx.Max(_rounded(inner), integer(low)), integer(high))
     if lanes == 1:
         return reinterpret(intrinsic("llvm.arm.vcvtr", "float32", 1, value), "int32", 1)
+    if lanes != _MVE_LANES:
+        return tirx.Shuffle(
+            [_rounded(tirx.Shuffle([value], [i])) for i in range(lanes)], list(range(lanes))
+        )
     signed = tirx.IntImm("int32", 0)
     return intrinsic("llvm.arm.mve.vcvtn", "int32", lanes, signed, value)
+
+
+def _bounds(value: Value) -> tuple[Value, int, int] | None:
+    """What min(max(x, low), high) holds between two whole numbers."""
+    if not (isinstance(value, tirx.Min) and isinstance(value.a, tirx.Max)):
+        return None
+    limits = [value.a.b, value.b]
+    if not all(isinstance(v, tirx.FloatImm) and float(v.value).is_integer() for v in limits):
+        return None
+    low, high = (int(v.value) for v in limits)
+    return value.a.a, low, high
 
 
 def _fused(a: Value, b: Value, c: Value) -> Value:
@@ -80,7 +101,17 @@ def _in_two_steps(value: Value) -> Value:
     return intrinsic("llvm.fptosi.sat", "int32", lanes, whole)
 
 
+def _whole(value: Value) -> Value:
+    """The nearest integer as a float, by way of s32: what is larger than a float's digits is whole already."""
+    near = tirx.Cast("float32", _rounded(value))
+    signed = intrinsic("llvm.copysign", "float32", 1, near, value)  # of what rounds to -0
+    small = tirx.LT(intrinsic("llvm.fabs", "float32", 1, value), literal(2.0**23, "float32"))
+    return tirx.Select(small, signed, value)
+
+
 _BARE: Rules = {"llvm.lrint": _rounded, "llvm.fmuladd": _fused}
+_FPV4: Rules = {**_BARE, "llvm.rint": _whole}
+"""The floating-point unit of the M4 rounds to integers only."""
 _RULES: dict[str, Rules] = {
     "arm": {"llvm.lrint": _by_addition},
     "wasm32": {"llvm.lrint": _in_two_steps},
@@ -90,5 +121,7 @@ _RULES: dict[str, Rules] = {
 def _rules(capability: Capability) -> Rules:
     """What to replace on a target."""
     if capability.system == "bare":
-        return {} if capability.float_unit == "none" else _BARE
+        if capability.float_unit == "none":
+            return {}
+        return _FPV4 if capability.cpu == "cortex-m4" else _BARE
     return _RULES.get(capability.arch, {})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from budgetc_specs.capability import Capability
+from budgetc_specs.capability import PRODUCTS_A_LANE, Capability
 
 from budgetc_targets.contract import Array
 from budgetc_targets.task import Task
@@ -18,9 +18,6 @@ _OFFSETS = dict.fromkeys(
     ("sdot", "widening", "pairwise", "vmull", "vpadd", "vmladava", "vwmacc"), 128
 )
 """What is subtracted from activations, by a dot product's kind, where it multiplies signed bytes."""
-
-_UNITS = {"vmladava": 16, "mla": 1, "vwmacc": 1}
-"""Products that a dot product sums into one lane, by its kind, where these are not four."""
 
 _TAPS = {"maddwd": 2, "wasmdot": 2, "sdot": 4, "usdot": 4, "vpdpbusd": 4, "maddubs": 4}
 """Taps of a depthwise convolution that the best instruction sums into a lane, by the kind, where it is not one."""
@@ -73,7 +70,7 @@ def arithmetic(task: Task, capability: Capability) -> Arithmetic:
 def _integer(name: str) -> Arithmetic:
     kind = name.rstrip("0123456789")
     bits = int(name.removeprefix(kind))
-    return Arithmetic(name, bits // 32, _OFFSETS.get(kind, 0), _UNITS.get(kind, 4))
+    return Arithmetic(name, bits // 32, _OFFSETS.get(kind, 0), PRODUCTS_A_LANE.get(kind, 4))
 
 
 def per_channel(task: Task, capability: Capability) -> Arithmetic:

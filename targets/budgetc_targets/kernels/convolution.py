@@ -14,6 +14,7 @@ channels.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +25,12 @@ from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_
 from budgetc_targets.kernels.convolution_shape import opened, shape_of
 from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles, slots
 from budgetc_targets.task import Task
+
+_CODE = 450
+"""Bytes of code for the very sizes of a layer in single lanes, measured on an M4."""
+
+_OPEN = 10.0
+"""Instructions that code for any size takes more for each sum in a single lane; measured on an M4."""
 
 
 class Convolution:
@@ -81,7 +88,10 @@ class Convolution:
         """1x1 convolutions of whole vectors of filters can share code whatever their sizes."""
         chosen = _arithmetic(task, capability)
         shape = shape_of(task, chosen.unit)
-        return opened(task, shape, chosen.lanes, knob(point, "pixels"), knob(point, "vectors"))
+        found = opened(task, shape, chosen.lanes, knob(point, "pixels"), knob(point, "vectors"))
+        if found is None or chosen.lanes > 1:
+            return found
+        return replace(found, cost=_OPEN / shape.channels, code=_CODE)
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""

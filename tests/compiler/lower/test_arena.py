@@ -1,6 +1,6 @@
 """The arena: nothing alive is overwritten, and no plan is smaller than it can be."""
 
-from budgetc.lower.arena import ALIGNMENT, SLACK, Life, lower_bound, plan
+from budgetc.lower.arena import ALIGNMENT, Life, lower_bound, plan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ def test_every_tensor_is_aligned_and_within_the_arena(lives):
     made = plan(lives)
     for name, life in lives.items():
         assert made.offsets[name] % ALIGNMENT == 0
-        assert made.offsets[name] + life.size + SLACK <= made.size
+        assert made.offsets[name] + life.size + ALIGNMENT <= made.size
 
 
 @given(lifetimes())
@@ -39,19 +39,19 @@ def test_the_size_lies_between_the_bound_and_the_sum(lives):
     made = plan(lives)
     assert made.lower_bound == lower_bound(lives)
     assert made.lower_bound <= made.size
-    assert made.size <= sum(life.size + ALIGNMENT for life in lives.values()) + SLACK
+    assert made.size <= sum(life.size + ALIGNMENT for life in lives.values()) + ALIGNMENT
 
 
 def test_memory_is_reused_as_soon_as_it_is_free():
     lives = {"a": Life(640, 0, 1), "b": Life(320, 1, 2), "c": Life(640, 2, 3)}
-    assert plan(lives).size == 640 + 320 + SLACK
+    assert plan(lives).size == 640 + 320 + ALIGNMENT
     assert lower_bound(lives) == 960
 
 
 def test_a_chain_takes_the_two_largest_neighbours():
     sizes = [64, 1024, 512, 2048, 128]
     lives = {str(i): Life(size, i, i + 1) for i, size in enumerate(sizes)}
-    assert plan(lives).size == 2048 + 512 + SLACK
+    assert plan(lives).size == 2048 + 512 + ALIGNMENT
 
 
 def test_nothing_takes_nothing():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from budgetc.lower.arena import SLACK, plan
+from budgetc.lower.arena import ALIGNMENT, plan
 from budgetc.lower.lower import lower
 from budgetc.lower.planning import Use, needs_of, schedule
 from budgetc.model import load_model
@@ -105,7 +105,7 @@ def _checked(data, host):
     lowered = lower([data], find_target("host"), host).lowered
     assert lowered.arena_order_bound <= lowered.arena_lower_bound <= lowered.arena_bytes
     assert lowered.arena_bytes <= 1.05 * lowered.arena_lower_bound
-    assert lowered.arena_bytes == SLACK + max(
+    assert lowered.arena_bytes == ALIGNMENT + max(
         s.offset + -(-s.bytes // 64) * 64 for s in lowered.arena_map
     )
     for slot in lowered.arena_map:

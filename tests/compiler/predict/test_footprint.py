@@ -36,7 +36,7 @@ def test_it_is_the_size_of_the_library(
     write(code, tmp_path)
     (tmp_path / "lowered.json").write_text(lowered_json(code))
     made = link_produced(tmp_path, "net", host, library, zig).library
-    assert expected.size == size_of(made).deployed
+    assert expected.size == size_of(made, host).deployed
     assert expected.static == section_sizes(made).static_ram
 
 

@@ -27,7 +27,7 @@ def test_size_and_memory_are_those_of_the_library(
     made = small(64, library, capability=sheet)
     expected = run_prediction(made.job, made.optimised, made.folder, silent)
     built = made.build()
-    assert expected.size == size_of(built.library).deployed
+    assert expected.size == size_of(built.library, sheet).deployed
     assert expected.first.arena == built.interface.workspace_bytes
     assert expected.static == memory_of(built.library, 0).static
     assert expected.grown == built.grown
@@ -39,7 +39,7 @@ def test_code_for_another_machine_has_no_measurements(small: Callable[..., Any])
     made = small(kind="aarch64", capability=sheet)
     expected = run_prediction(made.job, made.optimised, made.folder, silent)
     built = made.build()
-    assert expected.size == size_of(built.library).deployed
+    assert expected.size == size_of(built.library, sheet).deployed
     assert {each.basis for each in expected.first.layers} == {"roofline"}
     assert expected.interval[0] < expected.latency < expected.interval[1]
 

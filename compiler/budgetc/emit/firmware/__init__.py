@@ -1,0 +1,1 @@
+"""Programs for cores without an operating system: linked for a board, started by its vector table."""
