@@ -1,4 +1,4 @@
-"""Arm Cortex-M cores without an operating system, from M0+ to M55: kernels in flash, one arena in RAM."""
+"""Arm Cortex-M cores with a floating-point unit, without an operating system: kernels in flash, one arena in RAM."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -11,9 +11,10 @@ from budgetc_targets.kernels.depthwise_words import DepthwiseWords
 from budgetc_targets.kernels.families import cpu_families
 from budgetc_targets.runners.qemu_system import QemuSystem
 
-_THUMB: dict[str, Any] = {
+_BARE: dict[str, Any] = {
     "arch": "thumb",
     "system": "bare",
+    "zig_target": "thumb-freestanding-eabihf",
     "vector_bytes": 4,
     "vector_registers": 13,
     "weight_bits": 8,
@@ -21,27 +22,11 @@ _THUMB: dict[str, Any] = {
     "l2_bytes": 0,
     "native": False,
 }
-_SOFT: dict[str, Any] = {**_THUMB, "zig_target": "thumb-freestanding-eabi", "float_unit": "none"}
-_HARD: dict[str, Any] = {**_THUMB, "zig_target": "thumb-freestanding-eabihf"}
 
 # zig's bare names of the cores have no floating-point unit: their numbers would be computed in software, silently.
 _CPUS: dict[str, dict[str, Any]] = {
-    "cortex-m0+": {
-        **_SOFT,
-        "cpu": "cortex-m0plus",
-        "llvm_triple": "thumbv6m-none-eabi",
-        "zig_cpu": "cortex_m0plus",
-        "int8_dot": "mla32",
-    },
-    "cortex-m3": {
-        **_SOFT,
-        "cpu": "cortex-m3",
-        "llvm_triple": "thumbv7m-none-eabi",
-        "zig_cpu": "cortex_m3",
-        "int8_dot": "mla32",
-    },
     "cortex-m4": {
-        **_HARD,
+        **_BARE,
         "cpu": "cortex-m4",
         "llvm_triple": "thumbv7em-none-eabihf",
         "zig_cpu": "cortex_m4+vfp4d16sp",
@@ -49,7 +34,7 @@ _CPUS: dict[str, dict[str, Any]] = {
         "int8_dot": "smlad32",
     },
     "cortex-m7": {
-        **_HARD,
+        **_BARE,
         "cpu": "cortex-m7",
         "llvm_triple": "thumbv7em-none-eabihf",
         "zig_cpu": "cortex_m7+fp_armv8d16",
@@ -57,7 +42,7 @@ _CPUS: dict[str, dict[str, Any]] = {
         "int8_dot": "smlad32",
     },
     "cortex-m33": {
-        **_HARD,
+        **_BARE,
         "cpu": "cortex-m33",
         "llvm_triple": "thumbv8m.main-none-eabihf",
         "zig_cpu": "cortex_m33+fp_armv8d16sp",
@@ -65,7 +50,7 @@ _CPUS: dict[str, dict[str, Any]] = {
         "int8_dot": "smlad32",
     },
     "cortex-m55": {
-        **_HARD,
+        **_BARE,
         "cpu": "cortex-m55",
         "llvm_triple": "thumbv8.1m.main-none-eabihf",
         "zig_cpu": "cortex_m55+mve_fp+fp_armv8d16",
@@ -79,10 +64,7 @@ _CPUS: dict[str, dict[str, Any]] = {
 _MPS2 = MemoryMap(rom=Region(0, 4 << 20), ram=Region(0x2000_0000, 4 << 20))
 _MPS3 = MemoryMap(rom=Region(0x0100_0000, 2 << 20), ram=Region(0x2100_0000, 4 << 20))
 
-# An M3 executes all that an M0+ does; qemu has no board with an M0+ and memory enough.
 _MACHINES: dict[str, tuple[str, MemoryMap]] = {
-    "cortex-m0plus": ("mps2-an385", _MPS2),
-    "cortex-m3": ("mps2-an385", _MPS2),
     "cortex-m4": ("mps2-an386", _MPS2),
     "cortex-m7": ("mps2-an500", _MPS2),
     "cortex-m55": ("mps3-an547", _MPS3),
@@ -93,7 +75,11 @@ _LEFT_OUT = ("winograd", "single-filter")
 
 
 class CortexM(CpuTarget):
-    """Bare-metal Cortex-M."""
+    """Firmware on Cortex-M cores with a floating-point unit: a static library, which needs no operating system.
+
+    Size is the flash that a linked firmware takes more, memory its static data, the arena and the stack. qemu runs it
+    on emulated boards, and counts instructions, which are no cycles.
+    """
 
     kind: ClassVar[str] = "cortex-m"
     default_cpu: ClassVar[str] = "cortex-m4"

@@ -50,7 +50,7 @@ ARMV7 = ArmV7().capability("cortex-a7", 1)
 WASM = Wasm32().capability("simd128", 1)
 SCALAR = RiscV64().capability("rv64gc", 1)
 VECTOR = RiscV64().capability("rv64gcv", 1)
-M3, M4, M7, M55 = (CortexM().capability(f"cortex-m{n}", 1) for n in (3, 4, 7, 55))
+M4, M7, M55 = (CortexM().capability(f"cortex-m{n}", 1) for n in (4, 7, 55))
 TARGETS: dict[str, Target] = {t.kind: t for t in (AArch64(), ArmV7(), RiscV64(), Wasm32())}
 """Kinds of hardware whose programs run under an emulator."""
 WIDE = X86_64().capability("znver4", 1)

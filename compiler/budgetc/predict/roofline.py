@@ -24,6 +24,13 @@ BYTE_PRODUCTS = {
     "maddwd128": 8 / 3,
     "sdot128": 16.0,
     "widening128": 16 / 4,
+    "usdot128": 16.0,
+    "vmull128": 16 / 7,
+    "wasmdot128": 16 / 6,
+    "vwmacc256": 8 / 2,
+    "smlad32": 4 / 5,
+    "vmladava32": 16 / 2,
+    "mla32": 1 / 3,
 }
 """Multiply-accumulates of bytes an instruction, where one dot product takes several: what is left of them."""
 
