@@ -1,11 +1,17 @@
 """A declarative model-optimisation compiler: makes a neural network fit a declared budget."""
 
+from __future__ import annotations
+
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = (
+    False  # typing's constant takes as long to import as all else that `budgetc --version` needs
+)
 if TYPE_CHECKING:
+    from typing import Any
+
     from budgetc_specs.spec import Spec
 
     from budgetc.compile import compile  # noqa: A004

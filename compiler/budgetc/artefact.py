@@ -15,7 +15,12 @@ from budgetc.entries import entry_names, model_file
 from budgetc.load import MANIFEST
 from budgetc.provenance import installed_version
 from budgetc.result import Trial, trial_json
-from budgetc.store import file_digest, replace_folder_atomically, staging_folder
+from budgetc.store import (
+    file_digest,
+    keep_times,
+    replace_folder_atomically,
+    staging_folder,
+)
 
 TOOLS = ("budgetc", "apache-tvm", "apache-tvm-ffi", "onnx", "onnxruntime", "ziglang", "numpy")
 
@@ -53,6 +58,7 @@ def write_artefact(
         (staging / MANIFEST).write_text(
             json.dumps(_manifest(built, trial, capability, digests, staging), indent=2) + "\n"
         )
+        keep_times(staging, destination)
         replace_folder_atomically(staging, destination)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

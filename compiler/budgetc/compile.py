@@ -23,7 +23,6 @@ from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
 from budgetc.registry import make_passes
-from budgetc.report.document import RESULT
 from budgetc.report.page import write_report
 from budgetc.result import Result, TargetResult
 from budgetc.search.explorer import Effort
@@ -39,6 +38,7 @@ from budgetc.search.target import (
     try_recipe,
 )
 from budgetc.splits import Splits, load_splits
+from budgetc.stamp import RESULT
 from budgetc.store import check_replaceable, file_digest, locked_folder, write_atomic
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied

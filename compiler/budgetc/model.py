@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from budgetc.loading.draft import opset_of
 from budgetc.loading.expansion import expand_functions
-from budgetc.loading.external import embed_external_data
+from budgetc.loading.external import embed_external_data, external_files
 from budgetc.loading.halves import widen_halves
 from budgetc.loading.inputs import fix_dimensions
 from budgetc.loading.integer_operators import (
@@ -102,6 +102,20 @@ def load_model(path: Path | str, inputs: Mapping[str, Sequence[int]] | None = No
         return _normalised(path, model, inputs or {})
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", error.repair) from error
+
+
+def model_files(path: Path | str) -> tuple[Path, ...]:
+    """The file of a model, and those beside it that hold its weights: absolute, sorted, each once.
+
+    Raises:
+        ModelError: the file is absent or damaged, or names a file outside of its folder.
+    """
+    path = Path(path)
+    try:
+        outside = external_files(_parse(_read(path)), path.resolve().parent)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", error.repair) from error
+    return tuple(sorted({path.absolute(), *outside}))
 
 
 def parse_model(data: bytes, path: Path | str) -> Model:

@@ -6,21 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from budgetc.fingerprint import LIBRARIES, PACKAGES
 from budgetc.registry import PASSES, TARGETS, installed
 from budgetc.store import file_digest
 
 SOURCES = {".py", ".c", ".h"}
-PACKAGES = ("budgetc", "budgetc_passes", "budgetc_specs", "budgetc_targets")
-LIBRARIES = (
-    "apache-tvm",
-    "apache-tvm-ffi",
-    "emx-onnx-cgen",
-    "numpy",
-    "onnx",
-    "onnx-ir",
-    "onnxruntime",
-    "ziglang",
-)
 
 
 @functools.cache

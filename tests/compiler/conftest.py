@@ -47,7 +47,7 @@ def budgetc_cli(cli_environment: dict[str, str]) -> Command:
         *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "budgetc.cli.main", *map(str, arguments)],
+            [sys.executable, "-m", "budgetc", *map(str, arguments)],
             capture_output=True,
             text=True,
             cwd=cwd,

@@ -1,10 +1,19 @@
 """`budgetc check`: everything that a spec names is read and checked, every operator too; nothing is compiled."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from budgetc.cli.arguments import Overrides, SpecFile
+from budgetc.cli.arguments import (
+    Junit,
+    Markdown,
+    Overrides,
+    Sarif,
+    SpecFile,
+    errors_in,
+    named_files,
+)
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
 
@@ -20,8 +29,26 @@ if TYPE_CHECKING:
     from budgetc.splits import Splits
 
 
-def check(spec: SpecFile, overrides: Overrides = None) -> int:
+def check(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    junit: Junit = None,
+    sarif: Sarif = None,
+    markdown: Markdown = None,
+) -> int:
     """Check a spec and all that it names, without compiling."""
+    files = named_files(junit=junit, sarif=sarif, markdown=markdown)
+    with errors_in(files, spec):
+        _check(spec, overrides)
+    if files:
+        from budgetc.ci.files import write_clean
+
+        write_clean(files, spec)
+    return 0
+
+
+def _check(spec: Path, overrides: list[str] | None) -> None:
+    """Read and check everything, and print what it is."""
     from budgetc_specs.document import load_spec
 
     loaded = load_spec(spec, overrides or ())
@@ -37,7 +64,6 @@ def check(spec: SpecFile, overrides: Overrides = None) -> int:
         grid.add_row(name, text)
     out.print(grid)
     say(out, f"{spec}: ok", "green")
-    return 0
 
 
 def _facts(

@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from budgetc.cli.arguments import Json, Overrides, SpecFile
+from budgetc.cli.arguments import (
+    Json,
+    Junit,
+    Markdown,
+    Overrides,
+    Sarif,
+    SpecFile,
+    errors_in,
+    named_files,
+)
+from budgetc.cli.current import Asked, request_of, up_to_date, write_depfile
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import Terminal, open_terminal, say
+from budgetc.stamp import PAGE, RESULT, Stamp, outputs_of, take_inputs, write_stamp
 
 if TYPE_CHECKING:
+    from budgetc_specs.spec import Spec
+
     from budgetc.result import Result
 
 
@@ -34,6 +47,16 @@ def compile_spec(
         ),
     ] = None,
     overrides: Overrides = None,
+    depfile: Annotated[
+        Path | None,
+        typer.Option("--depfile", metavar="FILE", help="Write what was read, for make and ninja."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build, whether or not anything has changed.")
+    ] = False,
+    junit: Junit = None,
+    sarif: Sarif = None,
+    markdown: Markdown = None,
     as_json: Json = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print errors and missed budgets only.")
@@ -50,29 +73,55 @@ def compile_spec(
     """Make an artefact that keeps every budget, or say why none can.
 
     Progress goes to stderr, the report to stdout. An artefact replaces an older one as a whole, and only when every
-    budget is met.
+    budget is met. Where nothing has changed since the last time, that is said, and nothing is done.
     """
     from budgetc_specs.document import load_spec
 
-    loaded = load_spec(spec, overrides or ())
+    files = named_files(depfile=depfile, junit=junit, sarif=sarif, markdown=markdown)
+    with errors_in(files, spec):
+        loaded = load_spec(spec, overrides or ())
+        asked = Asked(
+            request_of(spec, overrides or (), target or ()),
+            out or Path("build") / loaded.output.name,
+            files,
+            as_json,
+            quiet,
+        )
+        code = None if force else up_to_date(asked)
+        return _build(loaded, spec, asked, verbose=verbose) if code is None else code
+
+
+def _build(spec: "Spec", spec_file: Path, asked: Asked, *, verbose: bool) -> int:
+    """Compile, report, and stamp the folder."""
     terminal = open_terminal()
-    destination = (out or Path("build") / loaded.output.name).absolute()
-    folders = _Folders(destination / name for name in target or loaded.targets)
+    destination = asked.out.absolute()
+    targets = asked.request.targets or tuple(spec.targets)
+    folders = _Folders(destination / name for name in targets)
     from budgetc.cli.live import observed
 
     try:
-        with observed(terminal, loaded.search.time, quiet=quiet) as observer:
+        with observed(terminal, spec.search.time, quiet=asked.quiet) as observer:
             with signals_later():  # here, after the first sign of life: it takes a second or more
                 from budgetc.compile import compile as compile_
+                from budgetc.compile import named_targets
+                from budgetc.inputs import input_files
 
-            result = compile_(loaded, targets=target or None, out=destination, observer=observer)
+            named = named_targets(spec, asked.request.targets)
+            inputs = take_inputs(input_files(spec, spec_file, named))
+            if "depfile" in asked.files:
+                write_depfile(asked.files["depfile"], asked.out, inputs)
+            result = compile_(spec, targets=named, out=destination, observer=observer)
     except (Exception, KeyboardInterrupt) as error:
         folders.explain(error)
         raise
-    _print(terminal, result, as_json=as_json, quiet=quiet, verbose=verbose)
-    if not quiet:
-        from budgetc.report.document import PAGE
+    outputs = outputs_of(destination, targets)
+    write_stamp(destination, Stamp(asked.request, inputs, outputs, result.exit_code))
+    _print(terminal, result, as_json=asked.as_json, quiet=asked.quiet, verbose=verbose)
+    if asked.files.keys() - {"depfile"}:
+        from budgetc.ci.files import write_reports
 
+        write_reports(asked.files, spec_file, destination / RESULT)
+    if not asked.quiet:
         say(terminal.err, f"the report: {destination / PAGE}", "dim")
     return result.exit_code
 

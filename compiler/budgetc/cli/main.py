@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from budgetc.cli.plan import plan_spec
 from budgetc.cli.redraw import report
 from budgetc.cli.schema import schema
 from budgetc.cli.targets import targets
+from budgetc.version import VERSION
 
 app = typer.Typer(
     name="budgetc",
@@ -31,7 +31,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"budgetc {version('budgetc')}")
+        print(f"budgetc {VERSION}")
         raise typer.Exit
 
 

@@ -32,7 +32,8 @@ def report(
 
     With --json the result itself is printed, and no page is written unless --out or --open asks for one.
     """
-    from budgetc.report.document import PAGE, parse_result, read_result
+    from budgetc.report.document import parse_result, read_result
+    from budgetc.stamp import PAGE
 
     value, file = read_result(result)
     parse_result(value, str(file))

@@ -30,10 +30,12 @@ def print_report(console: Console, result: Result, *, verbose: bool) -> None:
 
 
 def print_misses(console: Console, result: Result) -> None:
-    """Only what went wrong, for who wants to hear nothing else."""
+    """Only what went wrong, with the verdicts on what comes nearest, for who wants to hear nothing else."""
     for each in result.targets:
         if each.exit_code:
             say(console, f"{each.target}: {_why_nothing(each)}")
+            if each.nearest is not None:
+                console.print(_verdicts(each.nearest.verdicts))
 
 
 def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> None:

@@ -57,6 +57,24 @@ def embed_external_data(model: onnx.ModelProto, folder: Path | None) -> None:
         stored.tensor.raw_data = data
 
 
+def external_files(model: onnx.ModelProto, folder: Path) -> set[Path]:
+    """The files that hold tensors of a model, with every link followed.
+
+    Args:
+        model: as it was read.
+        folder: the folder of the model file, resolved.
+
+    Raises:
+        ModelError: one of them lies outside of the folder, or does not exist.
+    """
+    found = set()
+    for stored in stored_tensors(model):
+        if stored.tensor.data_location == TensorProto.EXTERNAL:
+            entries = {entry.key: entry.value for entry in stored.tensor.external_data}
+            found.add(_contained(stored, entries.get("location", ""), folder))
+    return found
+
+
 def _read(stored: Stored, folder: Path) -> bytes:
     """The bytes of one tensor, exactly as many as its dimensions call for."""
     tensor = stored.tensor

@@ -9,11 +9,7 @@ from typing import Annotated, Any, Literal
 from budgetc_specs.errors import ModelError, SpecError, quoted
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-RESULT = "result.json"
-"""The file in the output folder that holds a result."""
-
-PAGE = "report.html"
-"""The file beside it that shows it."""
+from budgetc.stamp import RESULT
 
 _MOST_BYTES = 256 << 20
 _AGAIN = "compile the model again, or give the file that `budgetc compile` wrote."

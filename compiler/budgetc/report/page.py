@@ -14,7 +14,8 @@ from budgetc_specs.errors import ModelError
 from markupsafe import Markup
 
 from budgetc.report import candidates, changes, figures, outcome, sections
-from budgetc.report.document import PAGE, Document, Target, parse_result
+from budgetc.report.document import Document, Target, parse_result
+from budgetc.stamp import PAGE
 from budgetc.store import write_atomic
 
 MOST_BYTES = 1_000_000

@@ -1,0 +1,5 @@
+"""`python -m budgetc` is the command line."""
+
+from budgetc.cli.start import main
+
+main()

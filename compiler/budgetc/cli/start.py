@@ -1,0 +1,31 @@
+"""Where the command line starts: what build systems ask often is answered without an import, the rest by the verbs."""
+
+import sys
+
+from budgetc.version import VERSION
+
+
+def main() -> None:
+    """Run the command that the process was started with, and end the process."""
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        print(f"budgetc {VERSION}")
+        return
+    if arguments == ["--cmakedir"]:
+        from budgetc import cmake
+
+        print(cmake.__path__[0])
+        return
+    if arguments[:1] == ["compile"]:
+        from budgetc.cli.current import answer
+
+        code = answer(arguments[1:])
+        if code is not None:
+            sys.exit(code)
+    from budgetc.cli.main import main as verbs
+
+    verbs()
+
+
+if __name__ == "__main__":
+    main()
