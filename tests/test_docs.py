@@ -97,3 +97,11 @@ def test_the_readme_names_tasks_that_exist(task: str) -> None:
     assert f"make {task}" in (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{task}:", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", ["cmake/CMakeLists.txt", "make/Makefile", "meson/meson.build"])
+def test_the_page_on_builds_quotes_the_projects_of_its_tests(file: str) -> None:
+    page = (ROOT / "docs" / "build.md").read_text(encoding="utf-8")
+    project = ROOT / "tests" / "compiler" / "build_systems" / file
+    fence = {"cmake": "cmake", "make": "make", "meson": "meson"}[file.partition("/")[0]]
+    assert f"```{fence}\n{project.read_text(encoding='utf-8')}```" in page

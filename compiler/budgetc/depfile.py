@@ -7,7 +7,8 @@ from pathlib import Path
 from budgetc_specs.errors import SpecError, quoted
 
 _QUOTED = re.compile(r"(\\*)([ #:])")
-_IMPOSSIBLE = re.compile(r"[\n\r\t\0;|]|\\$")
+# Line breaks and `;` mean something else to make; at quotes and the like ninja ends a name.
+_IMPOSSIBLE = re.compile(r"""[\n\r\t\0;|&"'`*?<>^]|\\(?=[:#$]|$)""")
 
 
 def depfile(target: str, inputs: Iterable[str]) -> str:
@@ -15,6 +16,9 @@ def depfile(target: str, inputs: Iterable[str]) -> str:
 
     Each input is a target of its own, too, with nothing to do, so that make says nothing where a file that is not
     needed any more has gone.
+
+    To make `out: a=b c` sets a variable, `out: c a=b` does not; so where names hold `=`, the first must not, and they
+    get no rule of their own.
 
     Args:
         target: the path of the output, as the build file writes it.
@@ -25,7 +29,7 @@ def depfile(target: str, inputs: Iterable[str]) -> str:
     """
     names = [escaped(name) for name in inputs]
     lines = [" \\\n  ".join([f"{escaped(target)}:", *names])]
-    return "\n\n".join([*lines, *(f"{name}:" for name in names)]) + "\n"
+    return "\n\n".join([*lines, *(f"{name}:" for name in names if "=" not in name)]) + "\n"
 
 
 def escaped(path: str | Path) -> str:
@@ -34,7 +38,8 @@ def escaped(path: str | Path) -> str:
     Backslashes stand for themselves, but for those before a character that is escaped, which are doubled.
 
     Raises:
-        SpecError: a line break, a tab, `;`, `|` or a backslash at the end, which one of them cannot read.
+        SpecError: one of them cannot read it: it has a line break, a tab, one of ;|&"'`*?<>^,
+            or a backslash before one of :#$ or at the end.
     """
     text = str(path)
     if bad := _IMPOSSIBLE.search(text):

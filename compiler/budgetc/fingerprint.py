@@ -4,11 +4,8 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-
-import budgetc_passes
-import budgetc_specs
-import budgetc_targets
 
 PACKAGES = ("budgetc", "budgetc_passes", "budgetc_specs", "budgetc_targets")
 LIBRARIES = (
@@ -22,13 +19,6 @@ LIBRARIES = (
     "ziglang",
 )
 
-_OWN = Path(__file__).parent
-_ROOTS = {
-    "budgetc": _OWN,
-    "budgetc_passes": Path(budgetc_passes.__file__).parent,
-    "budgetc_specs": Path(budgetc_specs.__file__).parent,
-    "budgetc_targets": Path(budgetc_targets.__file__).parent,
-}
 _CODE = (".py", ".c", ".h")
 _PROCESSOR = ("vendor_id", "model name", "flags", "Features", "CPU implementer", "CPU part")
 
@@ -36,7 +26,7 @@ _PROCESSOR = ("vendor_id", "model name", "flags", "Features", "CPU implementer",
 def source_files() -> Iterator[tuple[str, Path]]:
     """Every file of budgetc's own code with a name that does not depend on where it is installed, sorted."""
     for package in PACKAGES:
-        root = _ROOTS[package]
+        root = _root(package)
         for path in sorted(_below(root)):
             yield f"{package}/{path.relative_to(root).as_posix()}", path
 
@@ -54,7 +44,7 @@ def sources_signature() -> str:
     """A digest of names, sizes and times of budgetc's own code: where it stays, the code has stayed."""
     digest = hashlib.sha256()
     for package in PACKAGES:
-        for path in sorted(_below(_ROOTS[package])):
+        for path in sorted(_below(_root(package))):
             digest.update(f"{path}\0{signature(path)}\0".encode())
     return digest.hexdigest()
 
@@ -97,6 +87,13 @@ def processor() -> str:
     first = text.partition("\n\n")[0]
     lines = [line for line in first.splitlines() if line.partition(":")[0].strip() in _PROCESSOR]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _root(package: str) -> Path:
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise AssertionError(f"BUG: {package} is not installed")
+    return Path(found.origin).parent
 
 
 def _below(root: Path) -> Iterator[Path]:

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from budgetc import fingerprint
+from budgetc.fingerprint import (
+    processor,
+    releases,
+    signature,
+    sources_digest,
+    sources_signature,
+)
 from budgetc.version import VERSION
 
 STAMP, MISSED = "stamp.json", "missed.json"
@@ -68,8 +74,8 @@ class Seen:
         Raises:
             OSError: the file cannot be read.
         """
-        signature = fingerprint.signature(path)
-        return Seen(signature, _digest(path))
+        now = signature(path)
+        return Seen(now, _digest(path))
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def _still_holds(folder: Path, request: Request, written: Mapping[str, Any]) -> 
         return None
     tool, now = dict(written["tool"]), _tool(quick=True)
     if tool.pop("signature") != now.pop("signature"):
-        now["sources"] = fingerprint.sources_digest()
+        now["sources"] = sources_digest()
     else:
         now["sources"] = tool["sources"]
     if tool != now:
@@ -187,16 +193,16 @@ def _tool(*, quick: bool = False) -> dict[str, Any]:
     """What of budgetc and of this machine decides a result; without the digest of all sources where that may wait."""
     return {
         "version": VERSION,
-        "releases": list(fingerprint.releases()),
-        "processor": fingerprint.processor(),
-        "signature": fingerprint.sources_signature(),
-        **({} if quick else {"sources": fingerprint.sources_digest()}),
+        "releases": list(releases()),
+        "processor": processor(),
+        "signature": sources_signature(),
+        **({} if quick else {"sources": sources_digest()}),
     }
 
 
 def _unchanged(path: Path, seen: Seen) -> bool:
     try:
-        return fingerprint.signature(path) == seen.signature or _digest(path) == seen.digest
+        return signature(path) == seen.signature or _digest(path) == seen.digest
     except OSError:
         return False
 

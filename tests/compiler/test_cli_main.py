@@ -43,7 +43,7 @@ def test_version(budgetc_cli):
 
 def test_help_lists_every_verb(budgetc_cli):
     done = budgetc_cli("--help")
-    verbs = ("check", "compile", "bench", "targets", "passes", "schema", "doctor")
+    verbs = ("check", "compile", "layout", "bench", "targets", "passes", "schema", "doctor")
     assert done.returncode == 0
     for verb in verbs:
         line = next(line for line in done.stdout.splitlines() if line.startswith(f"  {verb} "))

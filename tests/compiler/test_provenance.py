@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from budgetc.provenance import PACKAGES, code_digest, source_digest
+from budgetc.fingerprint import PACKAGES
+from budgetc.provenance import code_digest, source_digest
 
 ROOT = Path(__file__).parents[2]
 ROOTS = ("compiler", "passes", "specs", "targets")

@@ -11,6 +11,8 @@ _FLAGS = {"--json", "--quiet", "-q", "--verbose", "-v"}
 _VALUES = {"--target": "target", "-t": "target", "--out": "out", "-o": "out", "--set": "set"}
 _FILES = {"--depfile": "depfile", "--junit": "junit", "--sarif": "sarif", "--markdown": "markdown"}
 _PARENT = Path("build")
+_OWN = Path(__file__).parents[1] / "version.py"
+"""A file that is another one after each installation of budgetc."""
 
 
 class Asked(NamedTuple):
@@ -55,11 +57,10 @@ def up_to_date(asked: Asked) -> int | None:
 
 def write_depfile(path: Path, folder: Path, inputs: Iterable[str]) -> None:
     """Write what a folder's stamp depends on: the files that were read, and the budgetc that read them."""
-    from budgetc import version
     from budgetc.ci.files import write_text
     from budgetc.depfile import depfile
 
-    write_text(path, depfile(str(folder / STAMP), [*inputs, version.__file__]), "--depfile")
+    write_text(path, depfile(str(folder / STAMP), [str(_OWN), *inputs]), "--depfile")
 
 
 def _tell(folder: Path, stamp: Stamp, asked: Asked) -> None:

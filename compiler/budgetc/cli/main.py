@@ -11,6 +11,7 @@ from budgetc.cli.check import check
 from budgetc.cli.compile import compile_spec
 from budgetc.cli.doctor import doctor
 from budgetc.cli.exits import catch_signals, guarded
+from budgetc.cli.layout import layout
 from budgetc.cli.metrics import metrics
 from budgetc.cli.passes import passes
 from budgetc.cli.plan import plan_spec
@@ -57,6 +58,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "check": check,
     "plan": plan_spec,
     "compile": compile_spec,
+    "layout": layout,
     "bench": bench,
     "report": report,
     "passes": passes,

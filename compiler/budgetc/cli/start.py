@@ -12,9 +12,9 @@ def main() -> None:
         print(f"budgetc {VERSION}")
         return
     if arguments == ["--cmakedir"]:
-        from budgetc import cmake
+        from pathlib import Path
 
-        print(cmake.__path__[0])
+        print(Path(__file__).parents[1] / "cmake")
         return
     if arguments[:1] == ["compile"]:
         from budgetc.cli.current import answer

@@ -99,6 +99,7 @@ function(budgetc_add_model BM_NAME)
     set_property(TARGET ${BM_NAME} PROPERTY INTERFACE_LINK_LIBRARIES m ${CMAKE_THREAD_LIBS_INIT})
   else()
     add_library(${BM_NAME} SHARED IMPORTED GLOBAL)
+    set_property(TARGET ${BM_NAME} PROPERTY IMPORTED_NO_SONAME TRUE)
   endif()
   set_target_properties(${BM_NAME} PROPERTIES
     IMPORTED_LOCATION "${_folder}/${_budgetc_library}"
