@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from budgetc_specs.spec import Spec
 
 _OTHER_NAMES = {
-    **{"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"},
+    "amd64": "x86_64",
+    "x64": "x86_64",
+    "arm64": "aarch64",
     **dict.fromkeys(("armv7", "armv7-a", "armv7a", "armv7l", "armhf"), "arm"),
 }
 """What CMake and Meson call processors on other systems."""
