@@ -43,14 +43,18 @@ def layout(
     from budgetc_specs.document import load_spec
 
     loaded = load_spec(spec, overrides or ())
+    with signals_later():
+        from budgetc.emit.link import library_file
+        from budgetc.hardware import hardware_of
+
     name = _chosen(loaded, target, processor)
-    suffix = ".so" if loaded.output.kind == "shared" else ".a"
+    output, sheet = loaded.output, hardware_of(loaded, name).capability
     said = {
         "target": name,
-        "library": f"lib{loaded.output.name}{suffix}",
-        "header": f"{loaded.output.name}.h",
-        "kind": loaded.output.kind,
-        "name": loaded.output.name,
+        "library": library_file(output.name, output.kind, sheet),
+        "header": f"{output.name}.h",
+        "kind": output.kind,
+        "name": output.name,
     }
     print(json.dumps(said))
     return 0
