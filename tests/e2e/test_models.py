@@ -1,4 +1,4 @@
-"""All seven example models, float and int8, for this machine and for aarch64: every number against onnxruntime."""
+"""The example models: all seven on this machine and aarch64, some on other hardware; each number against onnxruntime."""
 
 from pathlib import Path
 
@@ -35,8 +35,20 @@ CASES = {
 }
 
 
-def _compile(name: str, recipe: str, folder: Path) -> Result:
+NEAR = {"host": {}, "pi": {"kind": "aarch64", "cpu": "cortex-a72"}}
+FAR = {
+    "arm": {"kind": "armv7"},
+    "scalar": {"kind": "riscv64"},
+    "vector": {"kind": "riscv64", "cpu": "rv64gcv"},
+    "web": {"kind": "wasm32"},
+}
+
+
+def _compile(
+    name: str, recipe: str, folder: Path, targets: dict[str, dict[str, str]] = NEAR
+) -> Result:
     home, port, shape, scale = CASES[name]
+    folder.mkdir(exist_ok=True)
     archive = folder / "data.npz"
     if scale is None:
         with np.load(home / "evaluation.npz") as labelled:
@@ -52,7 +64,7 @@ def _compile(name: str, recipe: str, folder: Path) -> Result:
                 "evaluation": archive,
             },
             "quality": {"metric": "judge:same_class" if scale else "top1"},
-            "targets": {"host": {}, "pi": {"kind": "aarch64", "cpu": "cortex-a72"}},
+            "targets": targets,
             "passes": recipe,
             "output": {"name": "model"},
         }
@@ -72,3 +84,38 @@ def test_a_real_model_compiles_and_agrees(name: str, recipe: str, tmp_path: Path
         if target.chosen.measurement and target.chosen.measurement.executed:
             assert target.chosen.agreement
             assert target.chosen.agreement.agrees
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlperf_tiny_resnet8_cifar10", "mlperf_tiny_mobilenet_vww"])
+def test_a_real_model_runs_on_other_hardware(name: str, tmp_path: Path) -> None:
+    """Integers exactly as onnxruntime computes them, under the emulator of each."""
+    result = _compile(name, INT8, tmp_path, FAR)
+    assert result.exit_code == 0
+    for target in result.targets:
+        assert target.chosen, target.certificate
+        library = "model.wasm" if target.target == "web" else "libmodel.so"
+        assert (tmp_path / "out" / target.target / library).exists()
+        measurement = target.chosen.measurement
+        if measurement and measurement.executed:
+            assert target.chosen.agreement
+            assert target.chosen.agreement.agrees
+            assert measurement.latency is None
+            assert (measurement.instructions is None) == bool(measurement.uncounted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlperf_tiny_resnet8_cifar10", "mlperf_tiny_mobilenet_vww"])
+def test_int8_takes_half_the_instructions_where_there_is_a_dot_product(
+    name: str, tmp_path: Path
+) -> None:
+    counts = {}
+    for recipe in (FLOAT, INT8):
+        targets = {"pi": {"kind": "aarch64", "cpu": "cortex-a76"}}
+        (target,) = _compile(name, recipe, tmp_path / str(len(counts)), targets).targets
+        assert target.chosen
+        assert target.chosen.measurement
+        if target.chosen.measurement.instructions is None:
+            pytest.skip(target.chosen.measurement.uncounted or target.chosen.measurement.reason)
+        counts[recipe] = target.chosen.measurement.instructions
+    assert counts[INT8] <= 0.5 * counts[FLOAT]

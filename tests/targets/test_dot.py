@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from budgetc_specs.capability import Capability
 from budgetc_targets.aarch64 import AArch64
+from budgetc_targets.armv7 import ArmV7
 from budgetc_targets.expression import ACCUMULATOR
+from budgetc_targets.riscv64 import RiscV64
 from budgetc_targets.task import Access, Task
+from budgetc_targets.wasm32 import Wasm32
 from budgetc_targets.x86_64 import X86_64
 from conftest import InChild, RunKernels
 from kernel_runner import AVX2, DOTPROD, NEON, SSE2, WIDE, WIDE_EMULATED, Job
@@ -50,7 +53,8 @@ def arm_words(text: bytes, mask: int, value: int) -> int:
 
 
 def sdot(text: bytes) -> int:
-    return arm_words(text, 0xBFE0FC00, 0x0E809400)
+    """By vectors, or by one quad of the second."""
+    return arm_words(text, 0xBFE0FC00, 0x0E809400) + arm_words(text, 0xBFC0F400, 0x0F80E000)
 
 
 def smlal(text: bytes) -> int:
@@ -141,5 +145,6 @@ def test_a_table_entry_names_a_dot_product_that_exists() -> None:
 
     from budgetc_specs.capability import Int8Dot
 
-    named = {s["int8_dot"] for t in (X86_64(), AArch64()) for s in t.sheets.values()}
+    kinds = (X86_64(), AArch64(), ArmV7(), RiscV64(), Wasm32())
+    named = {s["int8_dot"] for t in kinds for s in t.sheets.values()}
     assert named <= set(get_args(Int8Dot))

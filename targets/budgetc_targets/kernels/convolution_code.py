@@ -15,6 +15,9 @@ from budgetc_targets.kernels.tiles import knob, split_row
 from budgetc_targets.kernels.writer import Value, Writer, intrinsic, reinterpret, splat
 from budgetc_targets.task import Task, is_open
 
+BY_LANE = ("sdot", "usdot")
+"""Dot products whose instruction takes one quad of a vector for all of its lanes."""
+
 FEW_JOBS = 16
 """Fewer rows than these are no even work for several threads: they share tiles instead."""
 
@@ -45,6 +48,9 @@ class _Builder:
         self.blocks: Any = -(-shape.filters // self.lanes) // self.vectors
         self.rows, self.steps = shape.rows, shape.steps
         self.dot = DOTS[arithmetic.name] if shape.integer else None
+        # One load of a whole vector serves as many steps as it has quads, each a lane of it.
+        by_lane = arithmetic.kind in BY_LANE and not is_open(task)
+        self.side = self.lanes if by_lane and shape.steps % self.lanes == 0 else 1
         accumulator = "int32" if shape.integer else "float32"
         width = self.vectors * self.lanes
         self.writer = Writer(name, may_alias=task.may_alias)
@@ -115,13 +121,17 @@ class _Builder:
                 w.store(self.acc, (p * self.vectors + v) * lanes, start, lanes)
         origin = n * x.strides[0] + g * shape.channels + h * self.x_row + column * self.x_column
         few = not self.sizes and shape.kh * shape.steps * shape.kw <= UNROLLED
+        side = self.side
         with w.loop("kh", shape.kh, unroll=few) as kh:
             row = origin + kh * (shape.dilation[0] * x.strides[2])
-            with w.loop("c", self.steps, unroll=few) as c:
+            with w.loop("c", self.steps // side if side > 1 else self.steps, unroll=few) as c:
                 for kw in range(shape.kw):
-                    step = ((kh * self.steps + c) * shape.kw + kw) * (width * shape.unit)
-                    at = row + kw * (shape.dilation[1] * x.strides[3]) + c * shape.unit
-                    self._step(block * self.block_elements + step, at, pixels)
+                    at = row + kw * (shape.dilation[1] * x.strides[3]) + c * (side * shape.unit)
+                    taken = self._taken(at, pixels)
+                    for q in range(side):
+                        step = (kh * self.steps + c * side + q) * shape.kw + kw
+                        step = step * (width * shape.unit)
+                        self._step(block * self.block_elements + step, taken, pixels, q)
         for v in range(self.vectors):
             self._store_vector(v, pixels, (n, g * shape.filters, h, column), o)
 
@@ -151,20 +161,33 @@ class _Builder:
             with self.writer.when(tirx.EQ(o, self.blocks - 1)):
                 store(tail)
 
-    def _step(self, weights_at: Value, x_at: Value, pixels: int) -> None:
-        """One step of the reduction for the whole tile."""
+    def _taken(self, x_at: Value, pixels: int) -> list[Value]:
+        """The activations of each pixel for as many steps as are taken side by side."""
+        w, shape, lanes = self.writer, self.shape, self.lanes
+        wide = lanes * shape.unit
+        found = []
+        for p in range(pixels):
+            at = x_at + self.x_column * p
+            if self.side > 1:
+                found.append(w.hold(w.load(self.x, at, wide)))
+            elif lanes == 1 or (shape.integer and shape.unit == 1):
+                found.append(w.load(self.x, at, shape.unit))
+            elif shape.integer:
+                quad = reinterpret(w.load(self.x, at, 4), "int32", 1)
+                found.append(reinterpret(splat(quad, lanes), "uint8", wide))
+            else:
+                found.append(splat(w.load(self.x, at), lanes))
+        return found
+
+    def _step(self, weights_at: Value, taken: list[Value], pixels: int, q: int) -> None:
+        """One step of the reduction for the whole tile, number `q` of those taken side by side."""
         w, shape, lanes = self.writer, self.shape, self.lanes
         wide = lanes * shape.unit
         loaded = [w.load(self.weights, weights_at + v * wide, wide) for v in range(self.vectors)]
         for p in range(pixels):
-            at = x_at + self.x_column * p
-            if lanes == 1 or (shape.integer and shape.unit == 1):
-                x = w.load(self.x, at, shape.unit)
-            elif shape.integer:
-                quad = reinterpret(w.load(self.x, at, 4), "int32", 1)
-                x = reinterpret(splat(quad, lanes), "uint8", wide)
-            else:
-                x = splat(w.load(self.x, at), lanes)
+            x = taken[p]
+            if self.side > 1:
+                x = tirx.Shuffle([x], [4 * q + byte for byte in range(4)] * lanes)
             for v in range(self.vectors):
                 place = (p * self.vectors + v) * lanes
                 acc = w.load(self.acc, place, lanes)

@@ -54,7 +54,8 @@ def _signed(x: Value) -> Value:
 
 
 def _sdot(acc: Value, x: Value, w: Value) -> Value:
-    return intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", "int32", 4, acc, _signed(x), w)
+    """Activations stand last, where the instruction may take one quad of a vector for all lanes."""
+    return intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", "int32", 4, acc, w, _signed(x))
 
 
 def _smull(acc: Value, x: Value, w: Value) -> Value:
