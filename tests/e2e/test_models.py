@@ -1,4 +1,4 @@
-"""The example models: all seven on this machine and aarch64, some on other hardware; each number against onnxruntime."""
+"""The example models on this machine, on aarch64 and on other hardware: every number against onnxruntime."""
 
 from pathlib import Path
 
