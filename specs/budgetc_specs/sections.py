@@ -265,5 +265,6 @@ class OutputSpec(Section):
         "by default made of the model's file name",
     )
     kind: OutputKind = Field(
-        default="shared", description="A shared library (.so) or a static one (.a)"
+        default="shared",
+        description="A shared library (.so) or a static one (.a), which firmware always takes",
     )

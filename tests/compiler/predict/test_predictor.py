@@ -34,6 +34,15 @@ def test_size_and_memory_are_those_of_the_library(
     assert [e.layer for e in expected.first.layers] == list(built.lowered.layers)
 
 
+def test_firmware_is_predicted_by_what_it_adds_to_an_image(small: Callable[..., Any]) -> None:
+    sheet = find_target("cortex-m").capability("cortex-m4", 1)
+    made = small(64, "static", kind="cortex-m", capability=sheet)
+    expected = run_prediction(made.job, made.optimised, made.folder, silent)
+    built = made.build()
+    assert expected.size == size_of(built.library, sheet).deployed
+    assert expected.static == memory_of(built.library, 0).static
+
+
 def test_code_for_another_machine_has_no_measurements(small: Callable[..., Any]) -> None:
     sheet = find_target("aarch64").capability("cortex-a76", 1)
     made = small(kind="aarch64", capability=sheet)
