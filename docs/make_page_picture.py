@@ -27,7 +27,7 @@ def compiled(out: Path) -> dict[str, Any]:
     Raises:
         SystemExit: the command failed; its messages are shown.
     """
-    command = [sys.executable, "-m", "budgetc.cli.main", "compile", SPEC, "--json"]
+    command = [sys.executable, "-m", "budgetc.cli.main", "compile", SPEC, "--force", "--json"]
     done = subprocess.run(
         [*command, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False
     )

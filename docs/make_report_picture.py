@@ -35,7 +35,16 @@ def on_a_terminal(out: Path) -> str:
     unwanted = ("NO_COLOR", "COLUMNS", "CI")
     environment = {k: v for k, v in os.environ.items() if k not in unwanted}
     environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    command = [sys.executable, "-m", "budgetc.cli.main", "compile", SPEC, "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "budgetc.cli.main",
+        "compile",
+        SPEC,
+        "--force",
+        "--out",
+        str(out),
+    ]
     with tempfile.TemporaryFile() as progress:
         child = subprocess.Popen(command, stdout=theirs, stderr=progress, cwd=ROOT, env=environment)
         os.close(theirs)

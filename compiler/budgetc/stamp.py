@@ -8,7 +8,6 @@ when the folder was last found to be right. What a build that missed a budget wa
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,12 +117,12 @@ def write_stamp(folder: Path, stamp: Stamp) -> None:
     )
     kept, other = (STAMP, MISSED) if stamp.exit_code == 0 else (MISSED, STAMP)
     (folder / other).unlink(missing_ok=True)
-    new = folder / f".{kept}.{os.getpid()}.new"
-    try:
-        new.write_text(text + "\n", encoding="utf-8")
+    new = (
+        folder / f".{kept}.new"
+    )  # the same for all: what a killed run has left, the next one takes away
+    new.write_text(text + "\n", encoding="utf-8")
+    with contextlib.suppress(FileNotFoundError):  # another run was quicker: its stamp is there
         new.replace(folder / kept)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def outputs_of(folder: Path, targets: Iterable[str]) -> dict[str, Seen]:

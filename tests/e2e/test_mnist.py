@@ -14,6 +14,7 @@ import budgetc
 import numpy as np
 import pytest
 from budgetc.baseline import make_session
+from budgetc.stamp import MISSED, STAMP
 from budgetc_specs.document import load_spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
@@ -74,7 +75,7 @@ def compiled(tmp_path_factory):
 
 def test_every_budget_is_green(compiled):
     out, result = compiled
-    assert {p.name for p in out.iterdir()} == {"host", *REPORTS}
+    assert {p.name for p in out.iterdir()} == {"host", STAMP, *REPORTS}
     manifest = manifest_of(out / "host")
     assert set(manifest["files"]) == {"libmnist.so", "mnist.h", "optimised.onnx"}
     assert "quantize" in manifest["recipe"]
@@ -99,7 +100,7 @@ def test_a_size_that_nothing_keeps(tmp_path):
     assert code in {1, 3}, progress
     assert "no artefact was written" in said
     assert "nearest point" in said
-    assert {p.name for p in out.iterdir()} == REPORTS
+    assert {p.name for p in out.iterdir()} == {MISSED, *REPORTS}
     (target,) = json.loads((out / "result.json").read_text())["targets"]
     assert target["proof"]["binding"] == ["size"]
     (point,) = target["proof"]["points"]
@@ -169,6 +170,7 @@ def test_killed_at_any_moment(compiled, tmp_path):
     shutil.copytree(compiled[0], out)
     old = manifest_of(out / "host")["recipe"]
     arguments = ("compile", SPEC, "--out", out, "--set", "budgets={}", "--set", f"passes={FLOAT}")
+    arguments = (*arguments, "--force")  # also where a run was quicker than its end
     environment = {**os.environ, "BUDGETC_TEST": str(tmp_path)}
     begin = time.monotonic()
     assert run(*arguments[:3], tmp_path / "timed", *arguments[4:])[0] == 0
@@ -194,4 +196,6 @@ def test_killed_at_any_moment(compiled, tmp_path):
     assert seen <= {old, FLOAT}
     assert run(*arguments)[0] == 0
     assert manifest_of(out / "host")["recipe"] == FLOAT
-    assert {p.name for p in out.iterdir()} == {"host", *REPORTS}, "what killed runs left is gone"
+    assert {p.name for p in out.iterdir()} == {"host", STAMP, *REPORTS}, (
+        "what killed runs left is gone"
+    )

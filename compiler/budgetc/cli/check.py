@@ -1,8 +1,9 @@
 """`budgetc check`: everything that a spec names is read and checked, every operator too; nothing is compiled."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 
 from budgetc.cli.arguments import (
@@ -10,7 +11,6 @@ from budgetc.cli.arguments import (
     Markdown,
     Overrides,
     Sarif,
-    SpecFile,
     errors_in,
     named_files,
 )
@@ -30,20 +30,23 @@ if TYPE_CHECKING:
 
 
 def check(
-    spec: SpecFile,
+    specs: Annotated[
+        list[Path], typer.Argument(metavar="SPEC...", help="Specs: YAML, JSON or TOML files.")
+    ],
     overrides: Overrides = None,
     junit: Junit = None,
     sarif: Sarif = None,
     markdown: Markdown = None,
 ) -> int:
-    """Check a spec and all that it names, without compiling."""
+    """Check specs and all that they name, without compiling."""
     files = named_files(junit=junit, sarif=sarif, markdown=markdown)
-    with errors_in(files, spec):
-        _check(spec, overrides)
+    for spec in specs:  # up to the first that is wrong
+        with errors_in(files, spec):
+            _check(spec, overrides)
     if files:
         from budgetc.ci.files import write_clean
 
-        write_clean(files, spec)
+        write_clean(files, specs[0])
     return 0
 
 
