@@ -182,6 +182,7 @@ message(STATUS "it lies in ${{folder}}")
         ("SET output.name=other", "arm64", "tiny.budgetc/pi"),
         ("", "armv7l", 'no target of the spec is for the processor "armv7l"'),
         ("TARGET pie", None, 'did you mean "pi"?'),
+        ("TARGET web", None, "tiny.wasm is nothing that a program links against"),
         ("TARGTE pi", None, "unknown arguments: TARGTE;pi"),
     ],
 )
@@ -196,7 +197,8 @@ def test_the_toolchain_picks_the_target(
     (tmp_path / "model").mkdir()
     spec = make_tiny(tmp_path / "model")
     spec.write_text(
-        spec.read_text() + "targets: {host: {}, pi: {kind: aarch64, cpu: cortex-a72}}\n"
+        spec.read_text()
+        + "targets: {host: {}, pi: {kind: aarch64, cpu: cortex-a72}, web: {kind: wasm32}}\n"
     )
     (tmp_path / "CMakeLists.txt").write_text(LISTS.format(arguments))
     command = [tool("cmake"), "-S", ".", "-B", "out", f"-DCMAKE_PREFIX_PATH={cmake.__path__[0]}"]

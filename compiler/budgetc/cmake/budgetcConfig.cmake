@@ -93,6 +93,10 @@ function(budgetc_add_model BM_NAME)
     VERBATIM)
   add_custom_target(${BM_NAME}_budgetc DEPENDS "${_out}/stamp.json")
 
+  if(NOT _budgetc_library MATCHES "\\.(so|a)$")
+    message(FATAL_ERROR
+      "budgetc_add_model(${BM_NAME}): ${_budgetc_library} is nothing that a program links against")
+  endif()
   if(_budgetc_kind STREQUAL "static")
     add_library(${BM_NAME} STATIC IMPORTED GLOBAL)
     find_package(Threads QUIET)
