@@ -13,6 +13,7 @@ from budgetc.build import Built
 from budgetc.emit.loader import render_loader
 from budgetc.entries import entry_names, model_file
 from budgetc.load import MANIFEST
+from budgetc.machine import machine_fingerprint, machine_words
 from budgetc.provenance import installed_version
 from budgetc.result import Trial, trial_json
 from budgetc.store import (
@@ -46,15 +47,7 @@ def write_artefact(
     """
     staging = staging_folder(destination)
     try:
-        shutil.copyfile(built.library, staging / built.library.name)
-        (staging / built.library.name).chmod(0o755 if built.library.suffix == ".so" else 0o644)
-        shutil.copyfile(built.header, staging / built.header.name)
-        if capability.system == "module":
-            loader = staging / f"{built.interface.name}.mjs"
-            loader.write_text(render_loader(built.interface))
-        models = built.optimised.model.entries
-        for name, model in zip(entry_names(models), models, strict=True):
-            (staging / model_file(name)).write_bytes(model.data)
+        write_files(built, capability, staging)
         (staging / MANIFEST).write_text(
             json.dumps(_manifest(built, trial, capability, digests, staging), indent=2) + "\n"
         )
@@ -62,6 +55,19 @@ def write_artefact(
         replace_folder_atomically(staging, destination)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_files(built: Built, capability: Capability, folder: Path) -> None:
+    """Put all files of an artefact but its manifest into an existing folder."""
+    shutil.copyfile(built.library, folder / built.library.name)
+    (folder / built.library.name).chmod(0o755 if built.library.suffix == ".so" else 0o644)
+    shutil.copyfile(built.header, folder / built.header.name)
+    if capability.system == "module":
+        loader = folder / f"{built.interface.name}.mjs"
+        loader.write_text(render_loader(built.interface))
+    models = built.optimised.model.entries
+    for name, model in zip(entry_names(models), models, strict=True):
+        (folder / model_file(name)).write_bytes(model.data)
 
 
 def read_artefact(folder: Path) -> dict[str, Any]:
@@ -109,4 +115,5 @@ def _manifest(
         "sources": dict(digests),
         "files": {n: file_digest(folder / n) for n in made},
         "tools": {name: installed_version(name) for name in TOOLS},
+        "machine": {"cpu": machine_words(), "fingerprint": machine_fingerprint()},
     }

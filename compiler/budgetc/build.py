@@ -47,6 +47,7 @@ class Job:
         kernels: folder with kernels that were compiled for other models.
         timings: folder with what single calls took in libraries.
         seconds: longest that generating the code may take, beside tuning.
+        points: the point of every kernel as an earlier build chose it, `Built.points`; None lets this one choose.
     """
 
     model: Model
@@ -62,6 +63,7 @@ class Job:
     kernels: Path = field(default_factory=lambda: cache_folder() / "kernels")
     timings: Path = field(default_factory=lambda: cache_folder() / "timings")
     seconds: float = CODE_SECONDS
+    points: tuple[Mapping[str, Any], ...] | None = None
 
 
 def library_kind(wanted: Kind, capability: Capability) -> Kind:
@@ -95,13 +97,25 @@ class Linked:
 
 @dataclass(frozen=True)
 class Built(Linked):
-    """A linked library in a folder, not measured yet. `grown` says whether a compact one would be smaller."""
+    """A linked library in a folder, not measured yet.
+
+    Attributes:
+        folder: with all that it was linked from.
+        optimised: the model that it computes.
+        schedules: what tuning found, of each kernel.
+        seconds: what its parts took.
+        grown: whether a compact one would be smaller.
+        compact: whether it was built to be small first.
+        points: what was chosen for each kernel: `kernel`, `task` and `point`, by which it is built again.
+    """
 
     folder: Path
     optimised: Optimised
     schedules: tuple[Mapping[str, Any], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     grown: bool = False
+    compact: bool = False
+    points: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def quantized(self) -> bool:
@@ -176,6 +190,7 @@ def _generate(
                     "folder": str(folder),
                     "compact": compact,
                     "kernels": str(job.kernels),
+                    "schedules": [dict(each) for each in job.points or ()],
                 },
                 timeout_s=job.seconds + (tuning or 0.0),
                 memory_bytes=CHILD_BYTES,
@@ -251,4 +266,6 @@ def build(
             "link": time.monotonic() - compiled,
         },
         grown=answer["grown"],
+        compact=compact,
+        points=tuple(answer["points"]),
     )

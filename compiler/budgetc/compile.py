@@ -12,9 +12,11 @@ from budgetc_specs.budgets import Budgets, Relative
 from budgetc_specs.errors import ModelError, SpecError, did_you_mean, quoted
 from budgetc_specs.spec import Spec
 
+from budgetc.answers import Answers, question
 from budgetc.artefact import write_artefact
 from budgetc.assess import Reference, make_reference
 from budgetc.build import Built, Job, library_kind, run_passes, write_models
+from budgetc.cache import cache_folder, using_cache
 from budgetc.data import Data
 from budgetc.emit.link import library_file
 from budgetc.entries import entry_names
@@ -27,6 +29,7 @@ from budgetc.report.page import write_report
 from budgetc.result import Result, TargetResult
 from budgetc.search.explorer import Effort
 from budgetc.search.journal import Journal
+from budgetc.search.judge import metric_code
 from budgetc.search.pool import open_pool
 from budgetc.search.recipes import int8_recipe
 from budgetc.search.simulation import Subject
@@ -70,13 +73,29 @@ def compile(  # noqa: A001  the public name of what the tool does
     chosen = named_targets(spec, targets)
     model, splits, metric = load_inputs(spec)
     destination = (out or Path("build") / spec.output.name).absolute()
-    digests = _digests(spec, model, splits)
+    digests = source_digests(spec, model, splits)
     results: list[TargetResult] = []
     journals: list[Journal] = []
+    asked, answers = (
+        question(spec, digests, chosen, destination),
+        Answers(cache_folder() / "answers"),
+    )
     with ExitStack() as stack:
-        for name in chosen:
+        stack.enter_context(using_cache())
+        begin, waited = time.time(), []
+        for name in sorted(chosen):  # in the same order by all, or two would wait for each other
+
+            def waiting(name: str = name) -> None:
+                waited.append(name)
+                observer(Event("note", name, text="another run writes to this folder: waiting"))
+
             check_replaceable(destination / name)
-            stack.enter_context(locked_folder(destination / name))
+            stack.enter_context(locked_folder(destination / name, waiting))
+        if waited and (known := answers.recall(asked, begin)) is not None:
+            observer(
+                Event("note", waited[0], text="that run was one of the same: its result is taken")
+            )
+            return known
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budgetc-")))
         model_file = scratch / "model.onnx"
         write_models(model, model_file)
@@ -102,6 +121,7 @@ def compile(  # noqa: A001  the public name of what the tool does
                 observer(Event("note", "", text=note))
         result = Result(spec.output.name, tuple(results))
         _write_result(result, destination)
+        answers.keep(asked, result)
         for journal in journals:  # now that all is written, there is nothing to take up again
             journal.finish()
     return result
@@ -304,7 +324,8 @@ def _int8_peer(budgets: Budgets) -> bool:
     return isinstance(limit, Relative) and limit.peer == "onnxruntime-int8"
 
 
-def _digests(spec: Spec, model: Model, splits: Splits) -> Mapping[str, str]:
+def source_digests(spec: Spec, model: Model, splits: Splits) -> dict[str, str]:
+    """sha256 of all that an artefact is made from, by role; and the passes that the spec asks for."""
     digests = {"model": model.digest}
     names = entry_names(model.entries)[1:]
     digests |= {f"model {n}": m.digest for n, m in zip(names, model.further, strict=True)}
@@ -321,5 +342,7 @@ def _digests(spec: Spec, model: Model, splits: Splits) -> Mapping[str, str]:
     slices = spec.quality.slices
     if isinstance(slices, Path):
         digests["slices"] = file_digest(slices)
+    if ":" in spec.quality.metric:
+        digests["metric"] = metric_code(spec.quality.metric, spec.model.parent)
     digests["passes"] = str(spec.passes)
     return digests

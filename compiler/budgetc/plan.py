@@ -11,7 +11,7 @@ from budgetc_specs.spec import Spec
 from budgetc.assess import synthetic
 from budgetc.baseline import make_session, seconds_of_inference
 from budgetc.build import Job, run_passes, write_models
-from budgetc.cache import cache_folder
+from budgetc.cache import cache_folder, using_cache
 from budgetc.compile import job_for, load_inputs, named_targets, subject_for
 from budgetc.figures import Limits
 from budgetc.hardware import hardware_of
@@ -42,6 +42,7 @@ def plan(
     model, splits, metric = load_inputs(spec)
     plans = []
     with ExitStack() as stack:
+        stack.enter_context(using_cache())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budgetc-")))
         model_file = scratch / "model.onnx"
         write_models(model, model_file)

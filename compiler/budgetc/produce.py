@@ -10,9 +10,9 @@ from budgetc_specs.errors import ModelError
 
 from budgetc.child import report_progress
 from budgetc.lower.lower import lower, write
-from budgetc.lower.points import default_point, known_point, one_by_one
+from budgetc.lower.points import default_point, known_point, lean_point, one_by_one
 from budgetc.registry import find_target
-from budgetc.tuning.records import point_from_json
+from budgetc.tuning.records import point_from_json, point_to_json
 from budgetc.tuning.tuner import Effort, Tuner
 
 
@@ -40,14 +40,16 @@ def produce(
         records: folder with the tuning records.
         folder: where to write.
         tuning: seconds that tuning may take; None sets no limit but the trials.
-        compact: do without kernels that are faster by being larger, and take the points of least code.
+        compact: do without kernels that are faster by being larger, and take the points of least code where no
+            schedules are given.
         further: files with the model for further shapes of its inputs.
         kernels: folder with the kernels of earlier models; None compiles all anew.
-        schedules: what another call returned as such: its points are taken, where nothing is tuned.
+        schedules: what another call returned as such, or as `points`: its points are taken, where nothing is tuned.
 
     Returns:
-        `schedules`: the point chosen for each kernel, and what was measured for it; `grown`: whether it has kernels
-        that it would not have if it were compact; `tuning`: seconds that it took.
+        `schedules`: the point that tuning chose for each kernel, and what was measured for it; `points`: the point of
+        every kernel, whatever chose it; `grown`: whether it has kernels that it would not have if it were compact;
+        `tuning`: seconds that it took.
 
     Raises:
         ModelError: an operator that cannot be compiled.
@@ -57,7 +59,7 @@ def produce(
     tuner, chosen = None, None
     if schedules:
         points = {each["task"]: point_from_json(each["point"]) for each in schedules}
-        first = default_point(sheet)
+        first = lean_point(sheet) if compact else default_point(sheet)
         chosen = one_by_one(known_point(lambda task: points.get(task.digest), sheet, first))
     if (trials or tuning is not None) and not compact:
         tuner = Tuner(target, sheet, Effort(trials, tuning), Path(records), Path(folder))
@@ -79,6 +81,10 @@ def produce(
     )
     return {
         "schedules": tuner.report() if tuner else [],
+        "points": [
+            {"kernel": task.kind, "task": task.digest, "point": point_to_json(point)}
+            for task, point in code.points
+        ],
         "grown": code.grown,
         "tuning": tuner.seconds if tuner else 0.0,
     }

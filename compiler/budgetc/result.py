@@ -1,7 +1,7 @@
 """What a compilation comes to: every candidate, the verdicts on it, what was handed over or why nothing was."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,8 @@ class Trial:
         measurement: None where it was not built.
         verdicts: on every budget, in order.
         agreement: how its outputs compare with onnxruntime's.
-        parts: arena, its lower bounds for the order of calls and for any order, its map, kernels, calls, seconds.
+        parts: arena, its lower bounds for the order of calls and for any order, its map, kernels, calls, seconds,
+            whether it is compact, the point of every kernel.
         schedules: the tuner's choices.
         origin: why it was looked at.
         predicted: what was expected of it; None where nothing was, as for a recipe that the spec names.
@@ -58,6 +59,14 @@ class Trial:
         """Quality for comparing candidates, more being better; minus infinity where unknown."""
         quality = self.measurement.quality if self.measurement else None
         return -quality.drop if quality else float("-inf")
+
+    def without_arrays(self) -> "Trial":
+        """The same without the inputs that were found to fail, which are saved for a bug report elsewhere."""
+        report = self.agreement
+        if report is None:
+            return self
+        cases = tuple(replace(case, failing=None) for case in report.cases)
+        return replace(self, agreement=replace(report, cases=cases))
 
 
 @dataclass(frozen=True)
@@ -224,6 +233,14 @@ class TargetResult:
     sensitivity: tuple[Mapping[str, Any], ...] = ()
     layers: tuple[Mapping[str, Any], ...] = ()
 
+    def without_arrays(self) -> "TargetResult":
+        """The same without arrays, as it can be written down."""
+        return replace(
+            self,
+            trials=tuple(trial.without_arrays() for trial in self.trials),
+            chosen=self.chosen and self.chosen.without_arrays(),
+        )
+
     @property
     def nearest(self) -> Trial | None:
         """The measured candidate that misses its budgets by least."""
@@ -242,6 +259,10 @@ class Result:
     def exit_code(self) -> int:
         """0 if every budget of every target is met, else the worst target's code."""
         return max((t.exit_code for t in self.targets), default=0)
+
+    def without_arrays(self) -> "Result":
+        """The same without arrays, as it can be written down."""
+        return replace(self, targets=tuple(target.without_arrays() for target in self.targets))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values: what `--json` prints."""

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ MARKER = "manifest.json"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _TOKEN_BYTES = 8
+_POLL_S = 0.2
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -122,11 +123,15 @@ def file_digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked_folder(destination: Path) -> Iterator[None]:
+def locked_folder(destination: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the one lock of an output folder, and clear away what a killed run has left beside it.
 
     The lock is a hidden file beside the folder, because the folder itself is replaced as a whole. It goes when the
     lock is released, and so do parents that were made for it and stayed empty.
+
+    Args:
+        destination: the folder.
+        waiting: called where another process holds the lock, before that is waited for; None does not wait.
 
     Raises:
         EnvironmentError_: another process holds the lock, or the place is not writable.
@@ -136,7 +141,7 @@ def locked_folder(destination: Path) -> Iterator[None]:
     made = [parent for parent in destination.parents if not parent.exists()]
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        _acquire(lock, waiting)
     except filelock.Timeout:
         raise EnvironmentError_(
             f"{destination}: another compilation is writing to this folder",
@@ -157,6 +162,20 @@ def locked_folder(destination: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # it is not empty, or another run has removed it
             for parent in made:
                 parent.rmdir()
+
+
+def _acquire(lock: filelock.BaseFileLock, waiting: Callable[[], None] | None) -> None:
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        if waiting is None:
+            raise
+        waiting()
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=-1, poll_interval=_POLL_S)
+        except FileNotFoundError:  # whoever held it has removed the parents that it had made
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
 
 
 def staging_folder(destination: Path) -> Path:

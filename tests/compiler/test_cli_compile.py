@@ -254,6 +254,6 @@ def test_on_a_terminal_one_line_renews_itself(tiny, tmp_path, cli_environment):
 
 def test_colours_without_no_color(cli_environment):
     plain = {k: v for k, v in cli_environment.items() if k != "NO_COLOR"}
-    arguments = ["targets", "nowhere"]
+    arguments = ["targets", "show", "nowhere"]
     assert "\x1b[1;31m" in on_a_terminal(arguments, plain)[1]
     assert "\x1b[1;31m" not in on_a_terminal(arguments, cli_environment)[1]

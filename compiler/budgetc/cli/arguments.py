@@ -36,6 +36,24 @@ Markdown = Annotated[
         "--markdown", metavar="FILE", help="Write a summary for a comment on a pull request."
     ),
 ]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder with one folder for each target; by default build/<name>.",
+    ),
+]
+LockFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--lock",
+        metavar="FILE",
+        help="The lock; by default beside the spec: spec.lock for spec.yaml.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and missed budgets only.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, and nothing else, to stdout.")
 ]

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from budgetc_specs.errors import SpecError
 
 from budgetc.cli.arguments import (
     Json,
     Junit,
+    LockFile,
     Markdown,
+    OutFolder,
     Overrides,
+    Quiet,
     Sarif,
     SpecFile,
     errors_in,
@@ -37,15 +41,7 @@ def compile_spec(
             "--target", "-t", metavar="NAME", help="Only this target of the spec. May be repeated."
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Folder with one folder for each target; by default build/<name>.",
-        ),
-    ] = None,
+    out: OutFolder = None,
     overrides: Overrides = None,
     depfile: Annotated[
         Path | None,
@@ -57,10 +53,24 @@ def compile_spec(
     junit: Junit = None,
     sarif: Sarif = None,
     markdown: Markdown = None,
-    as_json: Json = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and missed budgets only.")
+    locked: Annotated[
+        bool,
+        typer.Option(
+            "--locked",
+            help="Build what the lock says, byte for byte, without search or measurement; exit 5 where the lock "
+            "does not fit the spec, the model, the data or the tools.",
+        ),
     ] = False,
+    frozen: Annotated[
+        bool,
+        typer.Option(
+            "--frozen",
+            help="The same, taking the lock for the truth: neither spec, model nor data need be there.",
+        ),
+    ] = False,
+    lock: LockFile = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Annotated[
         bool,
         typer.Option(
@@ -77,8 +87,27 @@ def compile_spec(
     """
     from budgetc_specs.document import load_spec
 
+    if lock is not None and not (locked or frozen):
+        raise SpecError.of(
+            "--lock without --locked or --frozen",
+            "add one of them; `budgetc lock` writes a lock.",
+        )
     files = named_files(depfile=depfile, junit=junit, sarif=sarif, markdown=markdown)
     with errors_in(files, spec):
+        if locked or frozen:
+            from budgetc.cli.lock import compile_locked
+
+            return compile_locked(
+                spec,
+                lock,
+                target=target,
+                out=out,
+                overrides=overrides or (),
+                depfile=depfile,
+                frozen=frozen,
+                as_json=as_json,
+                quiet=quiet,
+            )
         loaded = load_spec(spec, overrides or ())
         asked = Asked(
             request_of(spec, overrides or (), target or ()),
@@ -116,7 +145,7 @@ def _build(spec: "Spec", spec_file: Path, asked: Asked, *, verbose: bool) -> int
         raise
     outputs = outputs_of(destination, targets)
     write_stamp(destination, Stamp(asked.request, inputs, outputs, result.exit_code))
-    _print(terminal, result, as_json=asked.as_json, quiet=asked.quiet, verbose=verbose)
+    print_result(terminal, result, as_json=asked.as_json, quiet=asked.quiet, verbose=verbose)
     if asked.files.keys() - {"depfile"}:
         from budgetc.ci.files import write_reports
 
@@ -126,9 +155,10 @@ def _build(spec: "Spec", spec_file: Path, asked: Asked, *, verbose: bool) -> int
     return result.exit_code
 
 
-def _print(
+def print_result(
     terminal: Terminal, result: "Result", *, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
+    """Print what came of a compilation: for people, and as JSON where that is asked for."""
     from budgetc.cli.report import print_misses, print_report
 
     if quiet:

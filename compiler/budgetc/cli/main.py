@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from budgetc.cli.bench import bench
+from budgetc.cli.cache import cache
 from budgetc.cli.check import check
 from budgetc.cli.compile import compile_spec
 from budgetc.cli.doctor import doctor
 from budgetc.cli.exits import catch_signals, guarded
 from budgetc.cli.layout import layout
+from budgetc.cli.lock import lock_spec
 from budgetc.cli.metrics import metrics
 from budgetc.cli.passes import passes
 from budgetc.cli.plan import plan_spec
@@ -59,6 +61,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "plan": plan_spec,
     "compile": compile_spec,
     "layout": layout,
+    "lock": lock_spec,
     "bench": bench,
     "report": report,
     "passes": passes,
@@ -69,6 +72,7 @@ _VERBS: dict[str, Callable[..., int]] = {
 for _name, _verb in _VERBS.items():
     app.command(_name)(guarded(_verb))
 app.add_typer(targets, name="targets")
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ class KernelObjects:
     def kernel(self, family: Family, task: Task, point: Point, name: str) -> Kernel:
         """A kernel by its task; its function is None where its object is there already."""
         path = self._path(family, task, point, name)
-        kept = _read(path) if path else None
+        kept = read_kernel(path) if path else None
         if kept:
             facts, self._objects[name] = kept
             return Kernel(None, facts["tasks"], facts["scratch"])
@@ -111,7 +111,7 @@ def generator_key(target: Target, capability: Capability) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> tuple[dict[str, int], bytes] | None:
+def read_kernel(path: Path) -> tuple[dict[str, int], bytes] | None:
     """What is kept of a kernel; None where there is nothing, or nothing intact."""
     try:
         head, _, data = path.read_bytes().partition(b"\n")

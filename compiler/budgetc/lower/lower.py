@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from budgetc_specs.capability import Capability
-from budgetc_targets.contract import Family, Growing, Target
+from budgetc_targets.contract import Family, Growing, Point, Target
+from budgetc_targets.task import Task
 
 from budgetc.lower.assembler import Assembler, Shared
 from budgetc.lower.codes import make_codes_unsigned
@@ -33,7 +34,7 @@ class Code:
     """What lowering made: the call list of each entry point, the weights and the kernels' objects.
 
     `source` is the text of a C file with the kernels that have no object, or empty; `grown` says whether it would be
-    smaller if it were compact.
+    smaller if it were compact; `points` is what was chosen for each task, in the order of the first calls.
     """
 
     entries: tuple[Lowered, ...]
@@ -41,6 +42,7 @@ class Code:
     objects: KernelObjects
     source: str = ""
     grown: bool = False
+    points: tuple[tuple[Task, Point], ...] = ()
 
     @property
     def lowered(self) -> Lowered:
@@ -86,8 +88,9 @@ def lower(
         models: the same model for one shape or for several.
         target: whose kernels it becomes.
         capability: the target's sheet.
-        choose: picks the points of the kernels; the default is the first of each.
-        compact: do without kernels that are faster by being larger, and take the points of least code.
+        choose: picks the points of the kernels; the default is the first of each, or of a compact library that of least
+            code.
+        compact: do without kernels that are faster by being larger.
         kept: folder with the kernels of earlier models; they are not written and compiled again.
 
     Raises:
@@ -95,14 +98,13 @@ def lower(
     """
     families = [f for f in target.families() if not (compact and _grows(f))]
     alone = one_by_one(lean_point(capability) if compact else default_point(capability))
-    chooser = alone if compact else choose or alone
     shared = Shared(KernelObjects(target, capability, kept), capability.alignment)
     graphs = [prepare(data) for data in models]
     programs = [walk(graph, capability, families) for graph in graphs]
     for steps in programs:
         write_in_place(steps, capability)
     share_kernels(programs)
-    choose_points(programs, chooser, capability)
+    points = choose_points(programs, choose or alone, capability)
     open_sizes(programs, capability, compact=compact)
     entries = [
         Assembler(graph, steps, capability, shared).assemble()
@@ -114,7 +116,7 @@ def lower(
     grows = any(s.family and _grows(s.family) for steps in programs for s in steps.steps)
     grown = shared.larger or grows
     source = one_file(shared.sources)
-    return Code(tuple(entries), bytes(shared.blob), shared.objects, source, grown)
+    return Code(tuple(entries), bytes(shared.blob), shared.objects, source, grown, tuple(points))
 
 
 def _grows(family: Family) -> bool:

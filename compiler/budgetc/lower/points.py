@@ -65,11 +65,16 @@ def one_by_one(pick: Pick) -> Chooser:
     return lambda works: [pick(w.family, w.task, w.constants) for w in works]
 
 
-def choose_points(programs: Sequence[Steps], choose: Chooser, capability: Capability) -> None:
+def choose_points(
+    programs: Sequence[Steps], choose: Chooser, capability: Capability
+) -> list[tuple[Task, Point]]:
     """Give every step of a family its point; equal tasks are chosen for once.
 
     Where `choose` would lay weights out in a way that no program before has, another point of the space is taken that
     finds them laid out already, if there is one: a library would hold its weights twice otherwise.
+
+    Returns:
+        What was chosen for each task, in the order of the first calls: who chooses that again has the same code.
     """
     works: dict[str, Work] = {}
     for step in (step for program in programs for step in program.steps):
@@ -94,6 +99,7 @@ def choose_points(programs: Sequence[Steps], choose: Chooser, capability: Capabi
             layouts.update(
                 _layout(s, s.point, capability) for s in program.steps if s.point is not None
             )
+    return [(work.task, chosen[digest]) for digest, work in works.items()]
 
 
 def _layout(step: Step, point: Point, capability: Capability) -> bytes:

@@ -59,7 +59,7 @@ def replay(
                     "folder": str(folder),
                     "compact": compact,
                     "kernels": str(job.kernels),
-                    "schedules": list(manifest.get("schedules", ())),
+                    "schedules": [] if compact else list(manifest.get("schedules", ())),
                 },
                 timeout_s=CODE_SECONDS,
                 memory_bytes=CHILD_BYTES,

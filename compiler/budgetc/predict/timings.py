@@ -1,9 +1,7 @@
 """What single kernel calls took on this machine: JSON lines, a file for each machine, sheet and code generator."""
 
 import contextlib
-import hashlib
 import json
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,24 +13,12 @@ from budgetc_targets.contract import Point, Target
 
 from budgetc.lower.kernel_objects import generator_key
 from budgetc.lower.lowered import Layer
+from budgetc.machine import machine_fingerprint
 from budgetc.registry import find_target
 from budgetc.store import write_atomic
 
 KEPT = 9
 """Measurements of one kernel that are kept, the latest ones: their median forgets what disturbed a few."""
-
-_MODEL = (
-    "vendor_id",
-    "cpu family",
-    "model",
-    "model name",
-    "stepping",
-    "cache size",
-    "CPU implementer",
-    "CPU part",
-    "CPU variant",
-)
-"""Lines of /proc/cpuinfo that tell one model of CPU from another, on x86-64 and on AArch64."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ class Timings:
     """
 
     def __init__(self, folder: Path, target: Target, capability: Capability) -> None:
-        self._file = folder / f"{_machine()}-{generator_key(target, capability)}.jsonl"
+        self._file = folder / f"{machine_fingerprint()}-{generator_key(target, capability)}.jsonl"
 
     def read(self) -> list[Timing]:
         """All of them, the oldest first; lines that are none are left out."""
@@ -127,14 +113,3 @@ def timings_of(folder: Path, kind: str, capability: Capability) -> list[Timing]:
         capability: its sheet.
     """
     return Timings(folder, find_target(kind), capability).read() if capability.native else []
-
-
-def _machine() -> str:
-    """Names this machine's kind of CPU: what was measured on one is no measurement of another."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
-    except OSError:
-        first = []
-    pairs = [line.partition(":") for line in first]
-    words = [f"{k.strip()}={v.strip()}" for k, _, v in pairs if k.strip() in _MODEL]
-    return hashlib.sha256("\n".join([platform.machine(), *words]).encode()).hexdigest()[:12]

@@ -179,6 +179,8 @@ def _trial(
                 for name, lowered in zip(names, built.entries[1:], strict=True)
             },
             "seconds": dict(built.seconds),
+            "compact": built.compact,
+            "points": [dict(each) for each in built.points],
         },
         schedules=built.schedules,
     )

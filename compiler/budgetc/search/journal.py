@@ -109,7 +109,7 @@ class Journal:
         if built is not None:
             built = self._moved(key, built)
         value = {
-            "trial": _TRIAL.dump_python(_without_arrays(trial), mode="json"),
+            "trial": _TRIAL.dump_python(trial.without_arrays(), mode="json"),
             "kept": None if built is None else self._described(built),
         }
         self.write(_TRIAL_KIND, key, value)
@@ -143,9 +143,9 @@ class Journal:
         written = self._file.read_bytes()
         whole = []
         for line in written.splitlines(keepends=True):
-            digest, _, text = line.decode(errors="replace").partition(" ")
-            if text.endswith("\n") and digest == _digest(text.removesuffix("\n")):
-                kind, key, value = json.loads(text)
+            entry = whole_line(line)
+            if entry is not None:
+                kind, key, value = entry
                 self._known[kind, key] = value
                 whole.append(line)
         if b"".join(whole) != written:
@@ -181,6 +181,8 @@ class Journal:
             "schedules": [dict(each) for each in built.schedules],
             "seconds": dict(built.seconds),
             "grown": built.grown,
+            "compact": built.compact,
+            "points": [dict(each) for each in built.points],
             "files": {p.name: file_digest(p) for p in sorted(built.folder.iterdir())},
         }
 
@@ -209,16 +211,18 @@ class Journal:
             schedules=tuple(kept["schedules"]),
             seconds=kept["seconds"],
             grown=kept["grown"],
+            compact=kept["compact"],
+            points=tuple(kept["points"]),
         )
 
 
-def _without_arrays(trial: Trial) -> Trial:
-    """The same without the inputs that were found to fail, which are saved for a bug report elsewhere."""
-    report = trial.agreement
-    if report is None:
-        return trial
-    cases = tuple(replace(case, failing=None) for case in report.cases)
-    return replace(trial, agreement=replace(report, cases=cases))
+def whole_line(line: bytes) -> tuple[str, str, Any] | None:
+    """Kind, key and value of a line of a journal; None where it is damaged or cut off."""
+    digest, _, text = line.decode(errors="replace").partition(" ")
+    if not text.endswith("\n") or digest != _digest(text.removesuffix("\n")):
+        return None
+    kind, key, value = json.loads(text)
+    return kind, key, value
 
 
 def _digest(text: str) -> str:
