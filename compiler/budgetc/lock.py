@@ -17,8 +17,9 @@ from budgetc_specs.errors import LockError, SpecError, quoted
 from budgetc_specs.spec import Spec
 from budgetc_targets.contract import Point
 
+from budgetc.fingerprint import LIBRARIES
 from budgetc.load import MANIFEST
-from budgetc.provenance import LIBRARIES, installed_version
+from budgetc.provenance import installed_version
 from budgetc.store import write_atomic
 
 VERSION = 1
