@@ -220,6 +220,8 @@ def test_a_killed_writer_loses_at_most_the_line_under_way(folder):
         journal.close()
         assert [v and v[1] for v in known[: acknowledged + 1]] == list(range(acknowledged + 1))
         assert known[acknowledged + 2] is None
+        if known[acknowledged + 1] is not None:  # written, and killed before it could be said
+            acknowledged += 1
     assert acknowledged > 0
 
 
