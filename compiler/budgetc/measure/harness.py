@@ -289,9 +289,20 @@ class Harness:
         marks = []
         for inferences in (1, 2, 4):
             self._ask(f"repeat {inferences}")
+            self._until_it_waits()
             marks.append(int.from_bytes(counter.read_bytes(), "little"))
         few, many = marks[1] - marks[0], marks[2] - marks[1]
         return (many - few) // 2
+
+    def _until_it_waits(self) -> None:
+        """Until the program sleeps for its next command: behind its reply there is still something to do."""
+        assert self._process is not None, "BUG: no harness is running"
+        state = Path(f"/proc/{self._process.pid}/stat")
+        deadline = time.monotonic() + self._seconds
+        while state.read_text().rpartition(")")[2].split()[0] != "S":
+            if time.monotonic() > deadline:
+                raise InternalError("BUG: the harness does not wait for commands")
+            time.sleep(0.001)
 
     def threads(self, threads: int, count: int, inputs: Mapping[str, Array]) -> int:
         """Run `count` inferences on each of several threads at once.
