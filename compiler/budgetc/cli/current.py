@@ -8,6 +8,7 @@ from typing import NamedTuple
 from budgetc.stamp import RESULT, STAMP, Request, Stamp, current, find_folder
 
 _FLAGS = {"--json", "--quiet", "-q", "--verbose", "-v"}
+_MODES = {"--locked": "locked", "--frozen": "frozen"}
 _VALUES = {"--target": "target", "-t": "target", "--out": "out", "-o": "out", "--set": "set"}
 _FILES = {"--depfile": "depfile", "--junit": "junit", "--sarif": "sarif", "--markdown": "markdown"}
 _PARENT = Path("build")
@@ -43,7 +44,11 @@ def up_to_date(asked: Asked) -> int | None:
     """The same of a command line that has been read."""
     folder = asked.out
     stamp = current(folder, asked.request)
-    if stamp is None or not (folder / RESULT).is_file():
+    if stamp is None:
+        return None
+    # A build from a lock measures nothing: it has no result that could be shown.
+    shown = asked.as_json or stamp.exit_code or asked.files.keys() - {"depfile"}
+    if shown and (asked.request.mode or not (folder / RESULT).is_file()):
         return None
     if "depfile" in asked.files:
         write_depfile(asked.files["depfile"], folder, stamp.inputs)
@@ -87,7 +92,7 @@ def understood(arguments: Sequence[str]) -> Asked | None:
     rest = iter(arguments)
     for word in rest:
         name, equals, value = word.partition("=")
-        if word in _FLAGS:
+        if word in _FLAGS or word in _MODES:
             flags.add(word)
         elif name in _VALUES or name in _FILES:
             given = value if equals and name.startswith("--") else next(rest, "")
@@ -103,7 +108,11 @@ def understood(arguments: Sequence[str]) -> Asked | None:
             specs.append(word)
     if len(specs) != 1:
         return None
-    request = request_of(Path(specs[0]), values["set"], values["target"])
+    modes = [mode for flag, mode in _MODES.items() if flag in flags]
+    if len(modes) > 1:
+        return None
+    mode = modes[0] if modes else ""
+    request = request_of(Path(specs[0]), values["set"], values["target"], mode)
     # Without --out the folder has a name that stands in the spec.
     out = Path(values["out"][-1]) if values["out"] else find_folder(_PARENT, request)
     if out is None:
