@@ -2,6 +2,8 @@
 
 import json
 
+from budgetc.cli.lock import locked_mode
+
 
 def test_a_lock_from_beginning_to_end(budgetc_cli, tiny):
     out = tiny.parent / "out"
@@ -39,3 +41,9 @@ def test_a_lock_that_nobody_asked_for(budgetc_cli, tiny):
     done = budgetc_cli("compile", tiny, "--lock", "spec.lock")
     assert done.returncode == 2
     assert "--lock without --locked or --frozen" in done.stderr
+
+
+def test_another_lock_is_another_request(tmp_path):
+    plain = locked_mode(None, frozen=False)
+    other = locked_mode(tmp_path / "other.lock", frozen=False)
+    assert len({plain, other, locked_mode(None, frozen=True)}) == 3

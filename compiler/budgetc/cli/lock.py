@@ -86,8 +86,7 @@ def compile_locked(
             out=destination,
             observer=observer,
         )
-    mode = "frozen" if frozen else "locked"
-    request = request_of(spec, overrides, target or (), mode)
+    request = request_of(spec, overrides, target or (), locked_mode(lock, frozen=frozen))
     write_stamp(destination, Stamp(request, seen, outputs_of(destination, folders), 0))
     if as_json:
         print(
@@ -97,3 +96,9 @@ def compile_locked(
         for name, folder in folders.items():
             say(terminal.out, f"{name}: {folder}")
     return 0
+
+
+def locked_mode(lock: Path | None, *, frozen: bool) -> str:
+    """How a stamp tells builds from locks apart: another lock is another request."""
+    mode = "frozen" if frozen else "locked"
+    return mode if lock is None else f"{mode} by {lock.absolute()}"

@@ -1,8 +1,9 @@
-"""JUnit, SARIF and Markdown of real results and errors, held against what their schemas say.
+"""JUnit, SARIF and Markdown of real results and errors, held against what their formats say.
 
-No package carries the schema files of JUnit and SARIF, so the rules of theirs that concern what is written here are
-stated below: of SARIF 2.1.0 the required properties and the types and bounds of those that are used; of JUnit the order
-of elements, the required attributes, and that counts are those of the elements.
+SARIF is read by sarif-pydantic, whose classes are SARIF 2.1.0's, and JUnit by junitparser. The rules that concern what
+is written here are stated below as well, and more strictly: of SARIF the required properties and the types and bounds
+of those that are used; of JUnit the order of elements, the required attributes, and that counts are those of the
+elements.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import jsonschema
+import junitparser
 import pytest
 from budgetc.ci.junit import junit
 from budgetc.ci.markdown import MOST_CHARACTERS, markdown
@@ -19,6 +21,7 @@ from budgetc.ci.schema import result_schema
 from budgetc.ci.verdicts import Finding, findings_of_result
 from hypothesis import given
 from hypothesis import strategies as st
+from sarif_pydantic import Sarif
 
 REGION = {
     "type": "object",
@@ -110,6 +113,7 @@ SARIF = {
 def check_sarif(text: str) -> list[dict]:
     value = json.loads(text)
     jsonschema.Draft7Validator(SARIF).validate(value)
+    Sarif.model_validate(value)
     results = value["runs"][0]["results"]
     rules = [rule["id"] for rule in value["runs"][0]["tool"]["driver"]["rules"]]
     assert all(rules[each["ruleIndex"]] == each["ruleId"] for each in results)
@@ -118,6 +122,10 @@ def check_sarif(text: str) -> list[dict]:
 
 def check_junit(text: str) -> Xml.Element:
     root = Xml.fromstring(text.encode())
+    read = junitparser.JUnitXml.fromstring(text.encode())
+    counted = [(suite.tests, suite.failures, suite.errors) for suite in read]
+    read.update_statistics()
+    assert [(suite.tests, suite.failures, suite.errors) for suite in read] == counted
     assert root.tag == "testsuites"
     assert [suite.tag for suite in root] == ["testsuite"] * len(root)
     for suite in root:
