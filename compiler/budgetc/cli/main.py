@@ -10,6 +10,7 @@ from budgetc.cli.bench import bench
 from budgetc.cli.cache import cache
 from budgetc.cli.check import check
 from budgetc.cli.compile import compile_spec
+from budgetc.cli.diff import diff
 from budgetc.cli.doctor import doctor
 from budgetc.cli.exits import catch_signals, guarded
 from budgetc.cli.layout import layout
@@ -20,6 +21,7 @@ from budgetc.cli.plan import plan_spec
 from budgetc.cli.redraw import report
 from budgetc.cli.schema import schema
 from budgetc.cli.targets import targets
+from budgetc.cli.verify import verify_folder
 from budgetc.version import VERSION
 
 app = typer.Typer(
@@ -62,6 +64,8 @@ _VERBS: dict[str, Callable[..., int]] = {
     "compile": compile_spec,
     "layout": layout,
     "lock": lock_spec,
+    "verify": verify_folder,
+    "diff": diff,
     "bench": bench,
     "report": report,
     "passes": passes,
