@@ -22,6 +22,7 @@ from budgetc.cli.redraw import report
 from budgetc.cli.schema import schema
 from budgetc.cli.targets import targets
 from budgetc.cli.verify import verify_folder
+from budgetc.cli.why import why
 from budgetc.version import VERSION
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "lock": lock_spec,
     "verify": verify_folder,
     "diff": diff,
+    "why": why,
     "bench": bench,
     "report": report,
     "passes": passes,
