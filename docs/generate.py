@@ -105,6 +105,17 @@ if it likes, a CPU; what the machine that compiles could run plays no part, but 
 [Your own](targets/your-own.md) is a board's file, or a plugin.
 """
 
+_GPUS = """
+## GPUs
+
+None is offered. The TVM that budgetc is built on (0.27.0.post1, as its wheel comes) writes CUDA C and OpenCL C for a
+function, tried on a machine without a GPU; its PTX generator stops without NVIDIA's toolkit; Vulkan, Metal, ROCm and
+OpenCL are not among the runtimes of the wheel, CUDA is. What is missing is all that budgetc promises: such kernels are
+started through TVM's runtime and the vendor's driver, so that there is no library that stands alone; there are no
+kernels of ours for them; and a budget that nobody here could measure would be no contract. On boards such as Jetson the
+CPU is used.
+"""
+
 _BOARDS = """
 ## Boards
 
@@ -164,6 +175,7 @@ def targets_page() -> str:
             _table(("kind", "what it is", "CPUs"), rows),
             _BOARDS,
             _boards(),
+            _GPUS,
             "\n## The sheet\n\n",
             _sheet_fields(),
         )
