@@ -18,6 +18,7 @@ from budgetc.emit.zig import Zig
 from budgetc.load import Interface
 from budgetc.lower.lowered import Call, Fill, Lowered, Pointer, Port
 from budgetc_specs.capability import Capability
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it off
 
@@ -26,6 +27,10 @@ from cluster import Cluster, cluster
 # Whoever starts a run in the background may have it ignore Ctrl-C, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The first text that is drawn has tables of characters made for it: seconds on a busy machine, and no fault of a test.
+settings.register_profile("budgetc", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("budgetc")
 
 ELEMENTS = 60
 

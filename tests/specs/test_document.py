@@ -322,7 +322,7 @@ values = st.recursive(
 fields = st.sampled_from([*Spec.model_fields, "x"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.dictionaries(fields, values, max_size=8))
 def test_any_values_are_a_spec_or_an_error_of_the_spec(folder: Path, value: dict[str, Any]) -> None:
     Path("a.json").write_text(json.dumps(value))
