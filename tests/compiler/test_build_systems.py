@@ -117,7 +117,11 @@ def turn_weights_round(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("project", ["cmake-ninja", "cmake-make", "make", "meson"], indirect=True)
+@pytest.mark.parametrize(
+    "project",
+    ["cmake-ninja", pytest.param("cmake-make", marks=pytest.mark.large), "make", "meson"],
+    indirect=True,
+)
 def test_a_model_is_a_dependency_like_any_other(project: Project) -> None:
     code, said = project.build()
     assert code == 0, said

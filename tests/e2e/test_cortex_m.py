@@ -35,6 +35,9 @@ ALLOWED = {
     "animalmnist_dscnn": 1_300_000,
 }
 
+QUICK = ("mlperf_tiny_dscnn_kws", "animalmnist_dscnn")
+LARGE = pytest.mark.large
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(RUNNER.why_not), reason=RUNNER.why_not or "runs here"),
@@ -97,7 +100,9 @@ def _outputs(folder: Path, inputs: dict[str, Array]) -> dict[str, Array]:
         return harness.run(inputs)
 
 
-@pytest.mark.parametrize("name", ALLOWED)
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=LARGE) for n in ALLOWED]
+)
 def test_firmware_gives_the_hosts_numbers(name: str, tmp_path: Path) -> None:
     result = budgetc.compile(_spec(name, tmp_path), out=tmp_path / "out")
     assert result.exit_code == 0

@@ -86,8 +86,14 @@ def test_a_real_model_compiles_and_agrees(name: str, recipe: str, tmp_path: Path
             assert target.chosen.agreement.agrees
 
 
+ELSEWHERE = [
+    "mlperf_tiny_resnet8_cifar10",
+    pytest.param("mlperf_tiny_mobilenet_vww", marks=pytest.mark.large),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlperf_tiny_resnet8_cifar10", "mlperf_tiny_mobilenet_vww"])
+@pytest.mark.parametrize("name", ELSEWHERE)
 def test_a_real_model_runs_on_other_hardware(name: str, tmp_path: Path) -> None:
     """Integers exactly as onnxruntime computes them, under the emulator of each."""
     result = _compile(name, INT8, tmp_path, FAR)
@@ -105,7 +111,7 @@ def test_a_real_model_runs_on_other_hardware(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlperf_tiny_resnet8_cifar10", "mlperf_tiny_mobilenet_vww"])
+@pytest.mark.parametrize("name", ELSEWHERE)
 def test_int8_takes_half_the_instructions_where_there_is_a_dot_product(
     name: str, tmp_path: Path
 ) -> None:

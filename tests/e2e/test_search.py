@@ -196,6 +196,7 @@ def test_a_least_metric_is_kept_by_the_library(search):
     assert verdict["measured"] >= 0.9
 
 
+@pytest.mark.large
 def test_a_least_metric_beside_a_size_has_a_certificate_that_holds(search):
     strict = {"budgets__size": "20 KiB", "budgets__quality__min": "1.0"}
     code, target = search(**strict)
