@@ -119,7 +119,12 @@ def turn_weights_round(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "project",
-    ["cmake-ninja", pytest.param("cmake-make", marks=pytest.mark.large), "make", "meson"],
+    [
+        "cmake-ninja",
+        pytest.param("cmake-make", marks=pytest.mark.large),
+        "make",
+        pytest.param("meson", marks=pytest.mark.large),
+    ],
     indirect=True,
 )
 def test_a_model_is_a_dependency_like_any_other(project: Project) -> None:

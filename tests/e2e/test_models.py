@@ -93,6 +93,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.slow
+@pytest.mark.large  # test_matrix.py has a smaller model on such hardware
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_a_real_model_runs_on_other_hardware(name: str, tmp_path: Path) -> None:
     """Integers exactly as onnxruntime computes them, under the emulator of each."""

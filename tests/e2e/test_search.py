@@ -176,6 +176,7 @@ def test_objectives_choose_accordingly(search):
     assert figures(quick)["latency"]["seconds"]["ours"] <= min(seconds) * 1.03
 
 
+@pytest.mark.large
 def test_a_foreign_pass_that_is_no_use_is_looked_at_and_not_taken(search, tmp_path):
     folder = tmp_path / "plugin"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

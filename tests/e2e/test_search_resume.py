@@ -163,6 +163,7 @@ def undisturbed(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.large
 def test_killed_ten_times_it_ends_the_same(undisturbed, tmp_path, record_property):
     first, expected = undisturbed
     searching = Searching.fresh(tmp_path / "killed", first.cache)
