@@ -41,8 +41,8 @@ from budgetc.search.target import (
     try_recipe,
 )
 from budgetc.splits import Splits, load_splits
-from budgetc.stamp import RESULT
-from budgetc.store import check_replaceable, file_digest, locked_folder, write_atomic
+from budgetc.stamp import PAGE, RESULT
+from budgetc.store import check_replaceable, file_digest, locked_folder, sweep, write_atomic
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
 
@@ -156,6 +156,8 @@ def _write_result(result: Result, folder: Path) -> None:
     """Write what came of it beside the artefacts, for people and for programs, whether budgets are met or not."""
     folder.mkdir(parents=True, exist_ok=True)
     written = result.to_json()
+    for name in (RESULT, PAGE):
+        sweep(folder / name)
     write_atomic(folder / RESULT, (json.dumps(written, indent=2) + "\n").encode())
     write_report(written, folder)
 

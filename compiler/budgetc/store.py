@@ -40,11 +40,24 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:
+            if not path.parent.is_dir():
+                raise
+            write_atomic(path, data)  # another run has taken it for what a killed one had left
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of a file have left beside it. Call it where nobody else writes that file."""
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.new")
+    for each in path.parent.iterdir():
+        if leftover.fullmatch(each.name):
+            each.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

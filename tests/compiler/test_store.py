@@ -18,6 +18,7 @@ from budgetc.store import (
     recover,
     replace_folder_atomically,
     staging_folder,
+    sweep,
     write_atomic,
 )
 from budgetc_specs.errors import EnvironmentError_, SpecError
@@ -240,3 +241,11 @@ def test_kill_leaves_the_old_or_the_new(tmp_path, mode):
         starved += number == last + 2
         last = number
     assert starved < 30
+
+
+def test_what_killed_writers_left_of_a_file_is_swept_away(tmp_path):
+    kept = [tmp_path / name for name in ("a.json", ".a.json.new", ".b.json.0011223344556677.new")]
+    for path in (*kept, tmp_path / ".a.json.0011223344556677.new"):
+        path.write_text("x")
+    sweep(tmp_path / "a.json")
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
