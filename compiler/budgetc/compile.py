@@ -240,8 +240,8 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
         BudgetcError: with what is wrong, where.
     """
     metric = resolve_metric(spec.quality.metric, spec.model.parent)
-    for name in spec.targets:
-        budgets = hardware_of(spec, name).budgets
+    budgets_of_targets = [hardware_of(spec, name).budgets for name in spec.targets]
+    for budgets in budgets_of_targets:
         if budgets.quality:
             check_quality_budget(budgets.quality, metric)
         if _int8_peer(budgets) and not spec.data.calibration:
@@ -257,9 +257,7 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
                 )
     model, *further = (load_model(spec.model, shapes) for shapes in spec.entries())
     model = replace(model, further=tuple(further))
-    if model.quantized and any(
-        _int8_peer(hardware_of(spec, name).budgets) for name in spec.targets
-    ):
+    if model.quantized and any(map(_int8_peer, budgets_of_targets)):
         raise SpecError.of(
             "budgets.latency: a budget relative to onnxruntime-int8 needs a float model, and this one "
             "is quantized already",

@@ -1,12 +1,10 @@
 """Why an artefact takes what it takes: its bytes, its memory and its time as trees, the largest part first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from budgetc_specs.errors import SpecError
-
-Subject = Literal["size", "memory", "latency"]
+from budgetc_specs.errors import SpecError, did_you_mean, quoted
 
 _OTHER_CONSTANTS = "other constants and alignment"
 _BETWEEN = "between the layers"
@@ -29,15 +27,20 @@ class Part:
     about: str = ""
 
 
-def reasons(manifest: Mapping[str, Any], subject: Subject) -> Part:
+def reasons(manifest: Mapping[str, Any], subject: str) -> Part:
     """The tree of a figure, from the manifest of an artefact.
 
+    Args:
+        manifest: as `budgetc.artefact.read_artefact` gives it.
+        subject: `size`, `memory` or `latency`.
+
     Raises:
-        SpecError: that figure was not measured.
+        SpecError: there is no such figure, or it was not measured.
     """
-    measurement = manifest.get("measurement") or {}
-    parts = manifest.get("parts") or {}
-    found = measurement.get(subject)
+    if subject not in _TREES:
+        hint = did_you_mean(subject, _TREES) or f"ask for {', '.join(_TREES)}."
+        raise SpecError.of(f"{quoted(subject)} is no figure that can be explained", hint)
+    found = (manifest.get("measurement") or {}).get(subject)
     if not found:
         raise SpecError.of(
             f"the {subject} of this artefact was not measured",
@@ -45,9 +48,7 @@ def reasons(manifest: Mapping[str, Any], subject: Subject) -> Part:
             if subject == "latency"
             else "compile the model again.",
         )
-    if subject == "size":
-        return _size(found, parts)
-    return _memory(found, parts) if subject == "memory" else _latency(found, parts)
+    return _TREES[subject](found, manifest.get("parts") or {})
 
 
 def _size(size: Mapping[str, int], parts: Mapping[str, Any]) -> Part:
@@ -117,3 +118,10 @@ def _of_layers(parts: Mapping[str, Any], key: str) -> list[Part]:
 
 def _sorted(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(sorted((p for p in parts if p.amount), key=lambda p: -p.amount))
+
+
+_TREES: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Part]] = {
+    "size": _size,
+    "memory": _memory,
+    "latency": _latency,
+}

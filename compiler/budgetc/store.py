@@ -54,10 +54,14 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def sweep(path: Path) -> None:
     """Remove what killed writers of a file have left beside it. Call it where nobody else writes that file."""
-    leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.new")
-    for each in path.parent.iterdir():
-        if leftover.fullmatch(each.name):
-            each.unlink(missing_ok=True)
+    for each in _unfinished(path):
+        each.unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> list[Path]:
+    """What killed writers of a file or folder have left beside it."""
+    named = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.new")
+    return [each for each in path.parent.iterdir() if named.fullmatch(each.name)]
 
 
 @dataclass(frozen=True)
@@ -272,9 +276,8 @@ def recover(destination: Path) -> None:
             shutil.rmtree(previous, ignore_errors=True)
         else:
             previous.rename(destination)
-    leftover = re.compile(rf"\.{re.escape(destination.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.new")
-    for path in destination.parent.iterdir():
-        if leftover.fullmatch(path.name) and path.is_dir():
+    for path in _unfinished(destination):
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -106,6 +106,22 @@ def format_points(fraction: float, *, exact: bool = False) -> str:
     return f"{_short(fraction * 100)} pp"
 
 
+def format_amount(value: float, unit: str) -> str:
+    """A figure for people, by what it counts.
+
+    Args:
+        value: the figure.
+        unit: `bytes`, `seconds`, `fraction` (of a metric), `metric`, or `x PEER` for multiples of a peer.
+    """
+    if unit == "bytes":
+        return format_bytes(round(value))
+    if unit == "seconds":
+        return format_seconds(value)
+    if unit == "fraction":
+        return format_points(value)
+    return f"{value:.3g} x" if unit.startswith("x ") else f"{value:.4g}"
+
+
 def _quantity(value: object, units: Mapping[str, Fraction], what: str, help_: str) -> Fraction:
     """The number in the text times its unit, exactly."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -16,6 +16,7 @@ TARGET = CortexM()
 RUNNERS = {name: TARGET.runner(sheet) for name, sheet in TARGET.cpus().items()}
 BOARDS = ["cortex-m4", "cortex-m7", "cortex-m55"]
 WHY_NOT = RUNNERS["cortex-m4"].why_not
+needs_board = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs here")
 
 ECHO = """
 #include "board.h"
@@ -72,7 +73,7 @@ def _run(cpu: str, source: str, folder: Path) -> int:
     return ended.returncode
 
 
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs here")
+@needs_board
 @pytest.mark.parametrize("cpu", BOARDS)
 def test_a_firmware_reads_and_writes_files_and_ends_with_its_code(cpu: str, tmp_path: Path) -> None:
     (tmp_path / "in.bin").write_bytes(bytes(range(40)))
@@ -80,12 +81,12 @@ def test_a_firmware_reads_and_writes_files_and_ends_with_its_code(cpu: str, tmp_
     assert (tmp_path / "out.bin").read_bytes() == bytes(255 - i for i in range(40))
 
 
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs here")
+@needs_board
 def test_ticks_go_with_instructions_beyond_the_timers_range(tmp_path: Path) -> None:
     assert _run("cortex-m4", COUNT, tmp_path) == 0
 
 
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs here")
+@needs_board
 def test_a_fault_ends_a_firmware(tmp_path: Path) -> None:
     crash = (
         "int main(void) { return *(volatile int *)0xE0000001u + ((int (*)(void))0xF0000000u)(); }"
