@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from budgetc_specs.errors import Refusal
 from budgetc_specs.units import (
+    format_amount,
     format_bytes,
     format_points,
     format_seconds,
@@ -158,3 +159,17 @@ def test_exact_text_is_short_where_a_short_one_will_do() -> None:
     assert format_seconds(600.0, exact=True) == "10 min"
     assert format_bytes(63_270, exact=True) == "63270 B"
     assert format_points(0.005, exact=True) == "0.5 pp"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (48 * 1024, "bytes", "48 KiB"),
+        (200e-6, "seconds", "200 us"),
+        (0.005, "fraction", "0.5 pp"),
+        (0.97654, "metric", "0.9765"),
+        (0.23456, "x onnxruntime", "0.235 x"),
+    ],
+)
+def test_a_figure_is_written_by_what_it_counts(value, unit, text):
+    assert format_amount(value, unit) == text

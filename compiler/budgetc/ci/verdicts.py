@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetc_specs.errors import BudgetcError, ModelError, SpecError
-from budgetc_specs.units import format_bytes, format_points, format_seconds
+from budgetc_specs.units import format_amount
 
 NONE = "-"
 
@@ -168,20 +168,10 @@ def _verdict(value: Mapping[str, Any]) -> Verdict:
     measured = value["measured"]
     return Verdict(
         budget=value["budget"],
-        limit=f"{_amount(value['limit'], unit)} {peer}".strip(),
-        measured=NONE if measured is None else _amount(measured, unit),
-        interval=NONE if ends is None else " to ".join(_amount(end, unit) for end in ends),
+        limit=f"{format_amount(value['limit'], unit)} {peer}".strip(),
+        measured=NONE if measured is None else format_amount(measured, unit),
+        interval=NONE if ends is None else " to ".join(format_amount(end, unit) for end in ends),
         status=value["status"],
         text=value["text"],
         doubt=value["doubt"],
     )
-
-
-def _amount(value: float, unit: str) -> str:
-    if unit == "bytes":
-        return format_bytes(round(value))
-    if unit == "seconds":
-        return format_seconds(value)
-    if unit == "fraction":
-        return format_points(value)
-    return f"{value:.4g}" if unit == "metric" else f"{value:.3g} x"

@@ -77,10 +77,6 @@ def _delta(change: "Change") -> str:
 
 
 def _figure(change: "Change", value: float | None) -> str:
-    from budgetc_specs.units import format_bytes, format_seconds
+    from budgetc_specs.units import format_amount
 
-    if value is None:
-        return "-"
-    if change.unit == "bytes":
-        return format_bytes(round(value))
-    return format_seconds(value) if change.unit == "seconds" else f"{value:.4g}"
+    return "-" if value is None else format_amount(value, change.unit)

@@ -1,9 +1,10 @@
 """The report of a compilation: the verdict on every budget, what onnxruntime makes of it, and what was tried."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from budgetc_specs.errors import printable
-from budgetc_specs.units import format_bytes, format_points, format_seconds
+from budgetc_specs.units import format_amount, format_bytes, format_points, format_seconds
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -137,7 +138,7 @@ def _matrix(results: Sequence[TargetResult]) -> Table:
 def _cell(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text(_NONE, "dim")
-    figure = _NONE if verdict.measured is None else _format(verdict)(verdict.measured)
+    figure = _NONE if verdict.measured is None else format_amount(verdict.measured, verdict.unit)
     return Text.assemble(f"{figure} ", (verdict.status, _STYLES[verdict.status]))
 
 
@@ -150,7 +151,7 @@ def _handed_over(result: TargetResult) -> Text:
 def _verdicts(verdicts: Sequence[Verdict]) -> Table:
     table = _table("budget", ">limit", ">measured", ">interval", "status")
     for v in verdicts:
-        form = _format(v)
+        form = partial(format_amount, unit=v.unit)
         interval = f"{form(v.interval.low)} to {form(v.interval.high)}" if v.interval else _NONE
         peer = v.unit.removeprefix("x") if v.unit.startswith("x ") else ""
         table.add_row(
@@ -163,18 +164,6 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Table:
     if not verdicts:
         table.add_row(Text("no budgets are set", "dim"))
     return table
-
-
-def _format(verdict: Verdict) -> Callable[[float], str]:
-    if verdict.unit == "bytes":
-        return lambda value: format_bytes(round(value))
-    if verdict.unit == "seconds":
-        return format_seconds
-    if verdict.unit == "fraction":
-        return format_points
-    if verdict.unit == "metric":
-        return lambda value: f"{value:.4g}"
-    return lambda value: f"{value:.3g} x"
 
 
 def _comparison(result: TargetResult, trial: Trial) -> Table:

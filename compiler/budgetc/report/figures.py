@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from budgetc_specs.errors import printable
-from budgetc_specs.units import format_bytes, format_points, format_seconds
+from budgetc_specs.units import format_amount
 
 ABSENT = "–"
 _LONGEST = 4000
@@ -14,19 +14,9 @@ def amount(value: float | None, unit: str) -> str:
 
     Args:
         value: what to show.
-        unit: `bytes`, `seconds`, `fraction` (of the metric), `metric`, or `x PEER` for multiples of a peer.
+        unit: one of `format_amount`.
     """
-    if value is None:
-        return ABSENT
-    if unit == "bytes":
-        return format_bytes(round(value))
-    if unit == "seconds":
-        return format_seconds(value)
-    if unit == "fraction":
-        return format_points(value)
-    if unit.startswith("x "):
-        return f"{value:.3g} x"
-    return f"{value:.4g}"
+    return ABSENT if value is None else format_amount(value, unit)
 
 
 def limit_text(value: float | None, unit: str) -> str:
