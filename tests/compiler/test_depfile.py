@@ -84,7 +84,9 @@ def test_a_rule_for_the_target_and_one_for_each_input():
     )
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a;b", "a|b", "a\\", "a&", "a\tb", "a'b", "*", "\\:", "a(1)"])
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a;b", "a|b", "a\\", "a&", "a\tb", "a'b", "*", "\\:", "a(1)"]
+)
 def test_a_name_that_one_of_them_cannot_read_is_refused(name):
     with pytest.raises(SpecError, match="cannot stand in a dependency file"):
         depfile("out", [name])
