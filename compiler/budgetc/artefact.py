@@ -99,6 +99,12 @@ def read_artefact(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def recorded_trial(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The candidate that a manifest is about, as `budgetc.result.trial_json` has it."""
+    empty = trial_json(Trial("", "feasible"))
+    return {key: manifest.get(key, value) for key, value in empty.items()}
+
+
 def _manifest(
     built: Built,
     trial: Trial,

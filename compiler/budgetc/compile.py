@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from budgetc_specs.budgets import Budgets, Relative
 from budgetc_specs.errors import ModelError, SpecError, did_you_mean, quoted
@@ -120,7 +121,7 @@ def compile(  # noqa: A001  the public name of what the tool does
             for note in pool.notes:
                 observer(Event("note", "", text=note))
         result = Result(spec.output.name, tuple(results))
-        _write_result(result, destination)
+        write_result(result.to_json(), destination)
         answers.keep(asked, result)
         for journal in journals:  # now that all is written, there is nothing to take up again
             journal.finish()
@@ -152,14 +153,13 @@ def _kept(journal: Journal) -> Iterator[None]:
         journal.close()
 
 
-def _write_result(result: Result, folder: Path) -> None:
-    """Write what came of it beside the artefacts, for people and for programs, whether budgets are met or not."""
+def write_result(result: Mapping[str, Any], folder: Path) -> None:
+    """Write a result's JSON beside the artefacts, for programs, and drawn as a page, for people."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = result.to_json()
     for name in (RESULT, PAGE):
         sweep(folder / name)
-    write_atomic(folder / RESULT, (json.dumps(written, indent=2) + "\n").encode())
-    write_report(written, folder)
+    write_atomic(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    write_report(result, folder)
 
 
 def _inquiry(

@@ -18,11 +18,11 @@ from budgetc_specs.recipe import parse_recipe
 from budgetc_specs.spec import Spec
 from onnx import numpy_helper
 
-from budgetc.artefact import read_artefact, write_files
+from budgetc.artefact import read_artefact, recorded_trial, write_files
 from budgetc.build import Job, Optimised, build, run_passes, write_models
 from budgetc.cache import using_cache
 from budgetc.compile import compile as compile_
-from budgetc.compile import load_inputs, named_targets, source_digests
+from budgetc.compile import load_inputs, named_targets, source_digests, write_result
 from budgetc.entries import entry_names, model_file
 from budgetc.hardware import hardware_of
 from budgetc.load import MANIFEST, Interface
@@ -163,7 +163,7 @@ def compile_locked(
     targets: Sequence[str] | None = None,
     out: Path | None = None,
     observer: Observer = ignore,
-) -> dict[str, Path]:
+) -> dict[str, Any]:
     """Build the artefacts of a lock again, byte for byte.
 
     Nothing is searched, measured or tuned: the model that passes left stands beside the lock, kernels are built at the
@@ -178,7 +178,7 @@ def compile_locked(
         observer: told what happens.
 
     Returns:
-        The folder of each target.
+        The result as `result.json` holds it, with the figures that were measured for the lock.
 
     Raises:
         LockError: the lock does not fit the sources, the tools or its own files, or leads to other bytes here.
@@ -208,7 +208,39 @@ def compile_locked(
                 continue
             (scratch / name).mkdir()
             _build(found, name, sources, scratch / name, folder, observer)
-    return folders
+        result = _result(found, folders)
+        write_result(result, destination)
+    return result
+
+
+def _result(found: Lock, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The result that a build from a lock comes to, as JSON: all figures in it are those of when it was locked."""
+    targets = []
+    for name, folder in folders.items():
+        manifest = json.loads(found.recorded(name, MANIFEST))
+        chosen, machine = recorded_trial(manifest), manifest["machine"]
+        targets.append(
+            {
+                "target": name,
+                "capability": manifest["target"],
+                "exit_code": 0,  # a lock is written only where every budget is met
+                "folder": str(folder),
+                "chosen": chosen,
+                "certificate": "",
+                "baseline": {},
+                "proof": None,
+                "search": None,
+                "pays": [],
+                "sensitivity": [],
+                "layers": list(chosen["parts"].get("layers", ())),
+                "trials": [chosen],
+                "locked": {
+                    **machine,
+                    "text": f"measured when it was locked, on {machine['cpu']}; not in this run",
+                },
+            }
+        )
+    return {"budgetc": 1, "name": found.name, "exit_code": 0, "targets": targets}
 
 
 def _changes(found: Lock, sources: Sources | None) -> list[str]:

@@ -289,6 +289,7 @@ def _target_json(result: TargetResult) -> dict[str, Any]:
         "sensitivity": [dict(each) for each in result.sensitivity],
         "layers": [dict(each) for each in result.layers],
         "trials": [trial_json(t) for t in result.trials],
+        "locked": None,  # this run measured
     }
 
 

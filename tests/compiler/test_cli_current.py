@@ -48,7 +48,7 @@ def test_without_out_the_folder_is_found_by_its_stamp(tmp_path, monkeypatch, cap
     assert capsys.readouterr().err == "build/net: up to date\n"
 
 
-def test_a_build_from_a_lock_is_another_and_shows_no_result(tmp_path):
+def test_a_build_from_a_lock_is_another_and_without_its_result_shows_none(tmp_path):
     locked = understood(["spec.yaml", "--locked", "-q", "-o", str(tmp_path)])
     assert locked.request.mode == "locked"
     write_stamp(tmp_path, Stamp(locked.request, {}, {}, 0))

@@ -14,8 +14,8 @@ def test_a_lock_from_beginning_to_end(budgetc_cli, tiny):
     text = lock.read_text()
     again = budgetc_cli("compile", tiny, "--locked", "--out", tiny.parent / "again", "--json")
     assert again.returncode == 0, again.stderr
-    (folder,) = json.loads(again.stdout)["folders"].values()
-    assert folder.endswith("again/host")
+    (target,) = json.loads(again.stdout)["targets"]
+    assert target["folder"].endswith("again/host")
     assert lock.read_text() == text
 
     changed = budgetc_cli("compile", tiny, "--locked", "--set", "budgets.size=60 KiB")

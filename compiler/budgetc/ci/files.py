@@ -9,29 +9,21 @@ from budgetc_specs.errors import BudgetcError, SpecError
 from budgetc.ci.junit import junit
 from budgetc.ci.markdown import markdown
 from budgetc.ci.sarif import sarif
-from budgetc.ci.verdicts import (
-    Finding,
-    findings_of_error,
-    findings_of_result,
-    read_result,
-)
+from budgetc.ci.verdicts import Finding, findings_of_error, findings_of_result
 
 
-def write_reports(files: Mapping[str, Path], spec: Path, result: Path) -> None:
+def write_reports(files: Mapping[str, Path], spec: Path, result: Mapping[str, Any]) -> None:
     """Write what is asked for of a result.
 
     Args:
         files: by `junit`, `sarif` and `markdown`; others are left alone.
         spec: the spec's file, as it was named.
-        result: the `result.json`.
+        result: what `result.json` holds.
 
     Raises:
         SpecError: a file cannot be written.
     """
-    if not {"junit", "sarif", "markdown"} & files.keys():
-        return
-    value = read_result(result)
-    _write(files, str(value["name"]), value, (), findings_of_result(value, str(spec)))
+    _write(files, str(result["name"]), result, (), findings_of_result(result, str(spec)))
 
 
 def write_error(files: Mapping[str, Path], spec: Path, error: BudgetcError) -> None:

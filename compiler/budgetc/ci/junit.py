@@ -36,7 +36,10 @@ def junit(name: str, result: Mapping[str, Any] | None, findings: Sequence[Findin
 def _suite(name: str, target: Target) -> Xml.Element:
     suite = Xml.Element("testsuite", name=_clean(f"{name}.{target.name}"))
     properties = Xml.SubElement(suite, "properties")
-    for key, value in (("hardware", target.hardware), ("recipe", target.recipe)):
+    told = {"hardware": target.hardware, "recipe": target.recipe}
+    if target.locked:
+        told["figures"] = target.locked
+    for key, value in told.items():
         Xml.SubElement(properties, "property", name=key, value=_clean(value))
     for verdict in target.verdicts:
         suite.append(_case(f"{name}.{target.name}", verdict))

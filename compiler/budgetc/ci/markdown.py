@@ -31,6 +31,8 @@ def markdown(name: str, result: Mapping[str, Any] | None, findings: Sequence[Fin
     targets = list(targets_of(result)) if result else []
     kept = not findings and all(t.exit_code == 0 for t in targets)
     state = "every budget is kept" if kept else "no artefact for every target"
+    if kept and any(t.locked for t in targets):
+        state = "built from its lock, with which every budget was kept"
     if not result:
         state = "the check found faults" if findings else "the check found nothing"
     parts = [f"### {_MARKS['PASS' if kept else 'FAIL']} {_escaped(name)}: {state}"]
@@ -47,6 +49,7 @@ def _target(target: Target) -> str:
             cells = (_MARKS.get(v.status, ""), *map(_escaped, (v.budget, v.limit, v.measured)))
             lines.append(f"| {' | '.join((*cells, _escaped(v.interval)))} |")
         lines.append("")
+    lines += [f"- {_escaped(target.locked)}"] if target.locked else []
     lines += [f"- {_escaped(v.text)}" for v in target.verdicts if v.status != "PASS"]
     lines += [f"- {_escaped(v.budget)}: {_escaped(v.doubt)}" for v in target.verdicts if v.doubt]
     if target.exit_code:

@@ -42,6 +42,15 @@ def _target() -> _Schema:
             "sensitivity": {"type": "array", "items": {"type": "object"}},
             "layers": {"type": "array", "items": {"type": "object"}},
             "trials": {"type": "array", "items": _trial()},
+            "locked": _or_null(
+                _object(
+                    {
+                        "cpu": _text("What measured when it was locked"),
+                        "fingerprint": _text("Of that machine"),
+                        "text": _text("The same in words; null where this run measured"),
+                    }
+                )
+            ),
         }
     )
 

@@ -19,7 +19,7 @@ def _target(target: Target) -> str:
     rows = [_HEAD]
     rows += [(v.budget, v.limit, v.measured, v.interval, v.status) for v in target.verdicts]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{target.name}: {target.hardware}"]
+    lines = [f"{target.name}: {target.hardware}", *filter(None, [target.locked])]
     if target.verdicts:
         cells = (zip(row, widths, strict=True) for row in rows)
         lines += ["   ".join(f"{cell:<{width}}" for cell, width in row).rstrip() for row in cells]

@@ -52,6 +52,7 @@ class Target:
         written: whether an artefact was handed over.
         seconds: how long the search took.
         certificate: why nothing was handed over.
+        locked: that the figures are those of a lock, and which machine's; nothing where this run measured.
         verdicts: of the artefact, or of the nearest candidate.
     """
 
@@ -62,6 +63,7 @@ class Target:
     written: bool
     seconds: float
     certificate: str
+    locked: str
     verdicts: tuple[Verdict, ...]
 
 
@@ -107,6 +109,7 @@ def targets_of(result: Mapping[str, Any]) -> Iterator[Target]:
             written=each["chosen"] is not None,
             seconds=float(search.get("seconds", 0.0)),
             certificate=each["certificate"] or _reasons(each["trials"]),
+            locked=each["locked"]["text"] if each["locked"] else "",
             verdicts=tuple(_verdict(v) for v in shown["verdicts"]) if shown else (),
         )
 
@@ -118,7 +121,8 @@ def findings_of_result(result: Mapping[str, Any], spec: str | None) -> list[Find
         for verdict in target.verdicts:
             if verdict.status != "PASS":
                 level = "warning" if verdict.holds else "error"
-                text = f"target {target.name}: {verdict.text}"
+                measured = f" ({target.locked})" if target.locked else ""
+                text = f"target {target.name}: {verdict.text}{measured}"
                 found.append(
                     Finding(f"budget-{verdict.budget.replace('_', '-')}", level, text, spec)
                 )

@@ -24,7 +24,7 @@ from budgetc.cli.arguments import (
 from budgetc.cli.current import Asked, request_of, up_to_date, write_depfile
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import Terminal, open_terminal, say
-from budgetc.stamp import PAGE, RESULT, Stamp, outputs_of, take_inputs, write_stamp
+from budgetc.stamp import PAGE, Stamp, outputs_of, take_inputs, write_stamp
 
 if TYPE_CHECKING:
     from budgetc_specs.spec import Spec
@@ -103,7 +103,7 @@ def compile_spec(
                 target=target,
                 out=out,
                 overrides=overrides or (),
-                depfile=depfile,
+                files=files,
                 frozen=frozen,
                 as_json=as_json,
                 quiet=quiet,
@@ -149,7 +149,7 @@ def _build(spec: "Spec", spec_file: Path, asked: Asked, *, verbose: bool) -> int
     if asked.files.keys() - {"depfile"}:
         from budgetc.ci.files import write_reports
 
-        write_reports(asked.files, spec_file, destination / RESULT)
+        write_reports(asked.files, spec_file, result.to_json())
     if not asked.quiet:
         say(terminal.err, f"the report: {destination / PAGE}", "dim")
     return result.exit_code

@@ -46,16 +46,16 @@ def up_to_date(asked: Asked) -> int | None:
     stamp = current(folder, asked.request)
     if stamp is None:
         return None
-    # A build from a lock measures nothing: it has no result that could be shown.
     shown = asked.as_json or stamp.exit_code or asked.files.keys() - {"depfile"}
-    if shown and (asked.request.mode or not (folder / RESULT).is_file()):
+    if shown and not (folder / RESULT).is_file():
         return None
     if "depfile" in asked.files:
         write_depfile(asked.files["depfile"], folder, stamp.inputs)
     if asked.files.keys() - {"depfile"}:
         from budgetc.ci.files import write_reports
+        from budgetc.ci.verdicts import read_result
 
-        write_reports(asked.files, Path(asked.request.spec), folder / RESULT)
+        write_reports(asked.files, Path(asked.request.spec), read_result(folder / RESULT))
     _tell(folder, stamp, asked)
     return stamp.exit_code
 

@@ -1,13 +1,13 @@
 """`budgetc lock`, and `budgetc compile --locked`: what was found once, written down and built again."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from budgetc.cli.arguments import Json, LockFile, OutFolder, Overrides, Quiet, SpecFile
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
-from budgetc.stamp import Stamp, outputs_of, take_inputs, write_stamp
+from budgetc.stamp import PAGE, Stamp, outputs_of, take_inputs, write_stamp
 
 
 def lock_spec(
@@ -51,7 +51,7 @@ def compile_locked(
     target: list[str] | None,
     out: Path | None,
     overrides: Sequence[str],
-    depfile: Path | None,
+    files: Mapping[str, Path],
     frozen: bool,
     as_json: bool,
     quiet: bool,
@@ -59,6 +59,8 @@ def compile_locked(
     """Build what a lock says; the spec is read only to see whether the lock fits it, and not at all if frozen."""
     from budgetc_specs.document import load_spec
 
+    from budgetc.ci.files import write_reports
+    from budgetc.ci.table import verdict_table
     from budgetc.cli.current import request_of, write_depfile
     from budgetc.cli.live import observed
     from budgetc.lock import files_of, lock_file, read_lock
@@ -77,9 +79,9 @@ def compile_locked(
         if loaded is not None:
             inputs += input_files(loaded, spec, target or tuple(loaded.targets))
         seen = take_inputs(inputs)
-        if depfile is not None:
-            write_depfile(depfile, destination, seen)
-        folders = compile_(
+        if "depfile" in files:
+            write_depfile(files["depfile"], destination, seen)
+        result = compile_(
             file,
             None if loaded is None else Sources.of(loaded),
             targets=target,
@@ -87,14 +89,17 @@ def compile_locked(
             observer=observer,
         )
     request = request_of(spec, overrides, target or (), locked_mode(lock, frozen=frozen))
-    write_stamp(destination, Stamp(request, seen, outputs_of(destination, folders), 0))
+    outputs = outputs_of(destination, [each["target"] for each in result["targets"]])
+    write_stamp(destination, Stamp(request, seen, outputs, 0))
+    write_reports(files, spec, result)
+    if not quiet:
+        console = terminal.err if as_json else terminal.out
+        say(console, f"\n{verdict_table(result)}\n")
+        for built in result["targets"]:
+            say(console, f"written to {built['folder']}", "bold green")
+        say(terminal.err, f"the report: {destination / PAGE}", "dim")
     if as_json:
-        print(
-            json.dumps({"budgetc": 1, "folders": {n: str(f) for n, f in folders.items()}}, indent=2)
-        )
-    elif not quiet:
-        for name, folder in folders.items():
-            say(terminal.out, f"{name}: {folder}")
+        print(json.dumps(result, indent=2))
     return 0
 
 

@@ -304,6 +304,12 @@ class Baseline(_Part):
     model_bytes: Figures = Field(default_factory=dict)
 
 
+class Locked(_Part):
+    """That the figures are those of a lock, in words."""
+
+    text: str = ""
+
+
 class Target(_Part):
     """The outcome for one target."""
 
@@ -320,6 +326,7 @@ class Target(_Part):
     sensitivity: tuple[Effect, ...] = ()
     layers: tuple[Layer, ...] = ()
     trials: tuple[Trial, ...] = ()
+    locked: Locked | None = None
 
     @property
     def nearest(self) -> Trial | None:

