@@ -195,6 +195,33 @@ def ort() -> Callable[..., dict[str, npt.NDArray[np.generic]]]:
     return execute
 
 
+def same_in_torch(
+    model: onnx.ModelProto, *, inferences: int = 3, relative: float = 1e-5, seed: int = 0
+) -> None:
+    """Assert that the differentiable form gives onnxruntime's outputs, for several inferences at once.
+
+    Without torch, which an extra installs, the test is skipped.
+    """
+    torch = pytest.importorskip("torch")
+    from budgetc_passes.learning.differentiable import Net
+
+    net = Net(ir.from_proto(model)).eval()
+    feeds = [random_feeds(model, seed + at) for at in range(inferences)]
+    wanted = [execute(model, feed) for feed in feeds]
+    stacked = {name: torch.from_numpy(np.stack([f[name] for f in feeds])) for name in feeds[0]}
+    with torch.no_grad():
+        made = net(stacked, list(wanted[0]))
+    for name in wanted[0]:
+        right = np.stack([each[name] for each in wanted])
+        compare(made[name].numpy().astype(right.dtype), right, relative=relative)
+
+
+@pytest.fixture(scope="session")
+def in_torch() -> Callable[..., None]:
+    """`same_in_torch`."""
+    return same_in_torch
+
+
 @pytest.fixture(params=list(MODELS))
 def real_name(request: pytest.FixtureRequest) -> str:
     """Every real model in turn."""

@@ -1,0 +1,1 @@
+"""Passes that train a model on samples; they need torch, which the extra `learn` installs."""
