@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any, TextIO
 
 from budgetc_specs.errors import BudgetcError, SpecError
@@ -34,6 +35,7 @@ def serve() -> None:
     request = json.load(sys.stdin)
     _die_with_parent(request["parent"])
     os.set_inheritable(request["descriptor"], False)
+    sys.meta_path.insert(0, _TorchIsNotForTvm)
     _channel = os.fdopen(request["descriptor"], "w", encoding="utf-8")
     try:
         _limit_memory(request["memory_bytes"])
@@ -50,6 +52,28 @@ def serve() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+class _TorchIsNotForTvm:
+    """Finds no torch where tvm looks for it: it would be loaded with tvm, for a second or two, and not be used."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:  # noqa: ARG004  the protocol's
+        """Leave every module to the other finders, but for that one.
+
+        Raises:
+            ModuleNotFoundError: as if torch were not installed.
+        """
+        if name == "torch" and _importer().partition(".")[0] in {"tvm", "tvm_ffi"}:
+            raise ModuleNotFoundError("torch is not for tvm", name=name)
+
+
+def _importer() -> str:
+    """The module whose import statement is being run."""
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  there is no other way to ask
+    while frame is not None and "importlib" in str(frame.f_globals.get("__name__")):
+        frame = frame.f_back
+    return "" if frame is None else str(frame.f_globals.get("__name__"))
 
 
 def _send(message: dict[str, Any]) -> None:

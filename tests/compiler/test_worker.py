@@ -33,6 +33,19 @@ def steps(count):
     return count
 
 
+def what_comes_with_tvm():
+    import tvm  # noqa: F401  it is asked what else that imports
+
+    return [name for name in ("tvm_ffi", "torch") if name in sys.modules]
+
+
+def torch_after_tvm():
+    import torch
+    import tvm  # noqa: F401
+
+    return torch.ones(2).sum().item()
+
+
 def crash():
     sys.stdout.write("about to crash\n")
     ctypes.string_at(0)
@@ -276,3 +289,12 @@ def test_cancelled_before_and_meanwhile(tmp_path):
 
 def test_an_event_that_is_not_set_changes_nothing():
     assert call("steps", arguments={"count": 2}, cancelled=threading.Event()) == 2
+
+
+def test_tvm_comes_without_torch() -> None:
+    assert run_child(f"{HERE}:what_comes_with_tvm", {}, timeout_s=60) == ["tvm_ffi"]
+
+
+def test_who_wants_torch_beside_tvm_gets_it() -> None:
+    pytest.importorskip("torch")
+    assert run_child(f"{HERE}:torch_after_tvm", {}, timeout_s=60) == 2.0
