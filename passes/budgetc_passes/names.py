@@ -4,11 +4,17 @@ A name may hold what separates: a backslash before a character takes it as it is
 Spaces around a name do not count, unless there is a backslash before them.
 """
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+from budgetc_passes.contract import PassError
 
 Characters = list[tuple[str, bool]]
 """Characters of a text, and whether a backslash protects each."""
+
+_SHOWN = 12
+"""Names that an error lists."""
 
 _MARKS_OF_NAMES = re.compile(r"[\\;]|\A\s|\s\Z")
 _MARKS_OF_VALUES = re.compile(r"[\\;=]|\A\s|\s\Z")
@@ -55,6 +61,30 @@ def split_values(text: str) -> dict[str, float]:
             raise ValueError(f"{name!r} is named twice")
         found[name] = number
     return found
+
+
+def require_known(names: Iterable[str], known: Sequence[str], said: str) -> None:
+    """Hold the names of an option to those that the model has.
+
+    Args:
+        names: what the option names.
+        known: what there is to name.
+        said: the pass and its option, for the error.
+
+    Raises:
+        PassError: a name is not known; it says what is near.
+    """
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {_listed(known)}"
+            message = f"{said} names {name!r}, which the model lacks; {hint}"
+            raise PassError(message)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN]) or "none"
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def _protected(found: re.Match[str]) -> str:

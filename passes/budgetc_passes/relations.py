@@ -49,6 +49,11 @@ def positive(axis: Axis) -> Axis:
     return (holder, at % rank if rank else at)
 
 
+def length(holder: Holder, axis: int) -> int:
+    """How many positions an axis of known length has; it may be counted from the back."""
+    return (_dims(holder) or ())[axis]
+
+
 def _dims(holder: Holder) -> tuple[int, ...] | None:
     return dims(holder if isinstance(holder, ir.Value) else holder.node.inputs[holder.at])
 
@@ -95,11 +100,19 @@ def _conv(node: ir.Node, _: set[Axis]) -> list[Relation]:
     made: list[Axis] = [(out, 1), (weight, 0), *((b, 0) for b in bias)]
     if group == 1:
         return [_same(*made), _same((x, 1), (weight, 1))]
-    if shape[1] != 1 or group != (dims(x) or ())[1]:
-        return []  # a group of several channels would have to shrink as one
-    identity = np.arange(group, dtype=np.int64).reshape(-1, 1)
+    if shape[0] % group or group * shape[1] != (dims(x) or ())[1]:
+        return []  # not what ONNX allows
     several = np.arange(shape[0], dtype=np.int64).reshape(group, -1)
-    return [Relation((((x, 1), identity), *((axis, several) for axis in made)))]
+    if shape[1] == 1:
+        identity = np.arange(group, dtype=np.int64).reshape(-1, 1)
+        return [Relation((((x, 1), identity), *((axis, several) for axis in made)))]
+    # Groups stay equally wide: what is first in one of them goes with the first of all others.
+    read = np.arange(group * shape[1], dtype=np.int64).reshape(group, -1).T
+    rows = np.arange(shape[1], dtype=np.int64).reshape(-1, 1)
+    return [
+        Relation(tuple((axis, several.T) for axis in made)),
+        Relation((((x, 1), read), ((weight, 1), rows))),
+    ]
 
 
 def _conv_transpose(node: ir.Node, _: set[Axis]) -> list[Relation]:

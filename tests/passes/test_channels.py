@@ -128,6 +128,24 @@ def test_reshape_targets_and_depthwise_groups_follow(apply, parse, same):
     same(done, terms=16)
 
 
+def test_grouped_convolutions_lose_the_same_of_each_group(apply, parse, same):
+    random = np.random.default_rng(0)
+    w, v, u = (
+        random.normal(size=s).astype("f4") for s in ((4, 3, 1, 1), (6, 2, 3, 3), (3, 6, 1, 1))
+    )
+    w[[1, 3]] = v[[2, 5]] = 0
+    model = parse(
+        """g (float[1,3,4,4] x, float[4,3,1,1] w, float[6,2,3,3] v, float[3,6,1,1] u) => (float[1,3,2,2] y)
+           { a = Conv (x, w) b = Conv <group = 2> (a, v) y = Conv (b, u) }""",
+        w=w,
+        v=v,
+        u=u,
+    )
+    done = apply(model, PruneChannels(ratio=0.4, align=1))
+    assert done.constant("v").shape == (4, 1, 3, 3)
+    same(done, terms=20)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

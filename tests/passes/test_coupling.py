@@ -64,16 +64,21 @@ def test_depthwise_with_two_filters_a_channel(groups):
     assert extents(found[0])["d"] == (2, 3)
 
 
-def test_grouped_convolution_keeps_its_channels(groups):
+def test_groups_of_a_grouped_convolution_stay_equally_wide(groups):
     found = groups(
         f"a = Conv (x, w) last = Conv <group = 2> (a, v) {TAIL}",
         "float[1,3]",
         w=(8, 4, 1, 1),
-        v=(8, 4, 3, 3),
-        d=(8, 3),
+        v=(6, 4, 3, 3),
+        d=(6, 3),
     )
-    assert widths(found)["Conv(a)"] == (8, "Conv(last) (Conv) mixes the channels of a")
-    assert widths(found)["Conv(last)"] == (8, "Conv(last) (Conv) mixes the channels of last")
+    assert widths(found)["Conv(a)"] == (4, None)
+    assert widths(found)["Conv(last)"] == (3, None)
+    # The second channel of either group goes with that of the other; weights know one group's alone.
+    assert extents(found[0])["a"] == (1, 5)
+    assert extents(found[0])["v"] == (1,)
+    assert extents(found[1])["v"] == (1, 4)
+    assert extents(found[1])["d"] == (1, 4)
 
 
 def test_concat_ties_with_an_offset(groups):

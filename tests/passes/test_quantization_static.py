@@ -141,7 +141,7 @@ def test_skipped_nodes_stay_float() -> None:
 
 
 def test_a_misspelt_skip_is_an_error_with_a_hint() -> None:
-    with pytest.raises(PassError, match=r"names the node 'heda'.*did you mean 'head'"):
+    with pytest.raises(PassError, match=r"names 'heda'.*did you mean 'head'"):
         Quantize(skip="heda").run(model(), evidence())
 
 

@@ -80,3 +80,9 @@ def test_flatten_follows_the_axis_that_was_reached(parse):
 )  # fmt: skip
 def test_axes_with_constants(parse, *, line, out, constants, wanted):
     assert ties(parse, line, out, **constants) == wanted
+
+
+def test_a_convolution_in_groups_that_do_not_divide_its_channels_ties_nothing(parse):
+    """The ONNX checker takes it; whoever runs it does not."""
+    weight = np.ones((3, 2, 1, 1), "f")
+    assert ties(parse, "Conv <group = 2> (x, w)", "float[2,3,6,5]", w=weight) == set()

@@ -115,6 +115,26 @@ def test_beyond_that_it_loses_less_than_the_norm(kind, calibrated):
     assert loss(model, ours) < 0.7 * loss(model, theirs)
 
 
+def test_a_grouped_convolution_is_refitted_group_by_group(calibrated):
+    """The last channel of either group is twice the first: what reads both does without it."""
+    random = np.random.default_rng(0)
+    filters = random.normal(size=(6, 3, 1, 1))
+    filters[2], filters[5] = 2 * filters[0], 2 * filters[3]
+    constants = {
+        "w": filters,
+        "v": random.normal(size=(6, 3, 3, 3)),
+        "u": random.normal(size=(4, 6, 1, 1)),
+    }
+    model = parse_model(
+        """g (float[1,3,6,6] x) => (float[1,4,4,4] y)
+           { [a] a = Conv (x, w) r = Relu (a) b = Conv <group = 2> (r, v) y = Conv (b, u) }""",
+        **{name: each.astype("f4") for name, each in constants.items()},
+    )
+    done = pruned(model, calibrated, ratio=0.0, groups="a=0.3")
+    assert [list(i.dims) for i in done.graph.initializer][:2] == [[4, 3, 1, 1], [6, 2, 3, 3]]
+    assert loss(model, done) < (10 * RIDGE) ** 2
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, WIDE - 1))
 def test_each_that_goes_is_the_one_of_least_loss(seed, count):

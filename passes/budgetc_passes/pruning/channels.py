@@ -7,7 +7,6 @@ channels (coupling.py), with layers l and filters W_l[c]:
     kept     = the round((1 - ratio) * channels) highest scores, rounded to the alignment
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnx_ir as ir
 from budgetc_specs.capability import Capability
 from budgetc_specs.recipe import Step, Value
 
 from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
 from budgetc_passes.coupling import Group, coupling_groups
-from budgetc_passes.graph import constant, dims, int_attribute, is_op, label, set_constant
+from budgetc_passes.graph import constant, label
 from budgetc_passes.invariants import finish, require
-from budgetc_passes.names import join_values, split_values
+from budgetc_passes.names import join_values, require_known, split_values
 from budgetc_passes.offer import Offer, Part, Stage
 from budgetc_passes.pruning.replacement import (
     Floats,
@@ -34,7 +32,8 @@ from budgetc_passes.pruning.replacement import (
     replace,
     replaceable,
 )
-from budgetc_passes.relations import Axis
+from budgetc_passes.relations import Axis, length
+from budgetc_passes.selection import select
 
 RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
 """What the search may choose among. Beyond them little of a layer is left; no model was seen to bear it."""
@@ -172,8 +171,7 @@ class PruneChannels:
                 also = f", with {', '.join(group.others)}" if group.others else ""
                 notes.append(Note("did", group.name, text + also + how))
         if removed:
-            _remove(model, removed)
-            _check(model, self.name)
+            _remove(model, removed, self.name)
         return finish(model, self.name, before, notes)
 
     def kept(self, total: int, block: int) -> int:
@@ -184,12 +182,7 @@ class PruneChannels:
         """The ratio of each group by its name."""
         own = split_values(self.groups)
         known = [group.name for group in groups]
-        for name in own:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-                message = f"prune: groups names {name!r}, which the model lacks; {hint}"
-                raise PassError(message)
+        require_known(own, known, "prune: groups")
         return {name: own.get(name, self.ratio) for name in known}
 
     def _moments(
@@ -262,47 +255,10 @@ def _norms(weight: npt.NDArray[np.generic] | None, axis: int, norm: str) -> npt.
     return np.asarray(np.sqrt((rows**2).sum(axis=1)))
 
 
-def _remove(model: ir.Model, removed: Mapping[Axis, set[int]]) -> None:
-    """Take the positions out of constants and shapes, and bring attributes in line."""
-    for (holder, axis), positions in removed.items():
-        gone = sorted(positions)
-        if not isinstance(holder, ir.Value):
-            array = constant(holder.node.inputs[holder.at])
-            if array is None:
-                message = "BUG: a coupled vector is not constant"
-                raise PassError(message)
-            set_constant(holder.node, holder.at, np.delete(array, gone, axis), "pruned")
-            continue
-        array = constant(holder)
-        if array is not None:
-            holder.const_value = ir.tensor(np.delete(array, gone, axis), name=holder.name)
-        shape = list(dims(holder) or ())
-        shape[axis] -= len(gone)
-        holder.shape = ir.Shape(shape)
-    for node in model.graph:
-        shape_in = dims(node.inputs[0]) if node.inputs else None
-        if is_op(node, "Conv") and int_attribute(node, "group", 1) > 1 and shape_in is not None:
-            weight = dims(node.inputs[1])
-            if weight is not None and weight[1] == 1:
-                node.attributes["group"] = ir.AttrInt64("group", shape_in[1])
-        elif is_op(node, "Reshape"):
-            _retarget(node)
-
-
-def _retarget(node: ir.Node) -> None:
-    target, shape = constant(node.inputs[1]), dims(node.outputs[0])
-    before = dims(node.inputs[0])
-    if target is None or shape is None or before is None:
-        return
-    # A target may say -1 and 0; only one that names a number that changed is written anew.
-    said = [before[at] if item == 0 else int(item) for at, item in enumerate(target)]
-    if any(item not in (-1, length) for item, length in zip(said, shape, strict=True)):
-        set_constant(node, 1, np.array(shape, np.int64), f"{node.outputs[0].name}.shape")
-
-
-def _check(model: ir.Model, name: str) -> None:
-    try:
-        onnx.checker.check_model(ir.to_proto(model), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        message = f"BUG: {name} left a model that the ONNX checker refuses: {error}"
-        raise PassError(message) from error
+def _remove(model: ir.Model, removed: Mapping[Axis, set[int]], name: str) -> None:
+    """Take the positions out of everything that has them."""
+    kept = {
+        (holder, at): np.delete(np.arange(length(holder, at)), sorted(positions))
+        for (holder, at), positions in removed.items()
+    }
+    select(model, kept, name)

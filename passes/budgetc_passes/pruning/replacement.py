@@ -26,8 +26,9 @@ import onnx_ir as ir
 
 from budgetc_passes.calibration import watch
 from budgetc_passes.contract import PassError, Sample
+from budgetc_passes.contraction import contraction
 from budgetc_passes.coupling import Group
-from budgetc_passes.graph import constant, dims, input_at, int_attribute, is_op, label, set_constant
+from budgetc_passes.graph import constant, label, set_constant
 from budgetc_passes.relations import Axis
 
 RIDGE = 1e-3
@@ -206,19 +207,10 @@ def replace(
 
 
 def _reader(node: ir.Node) -> Reader | None:
-    x, weight = input_at(node, 0), input_at(node, 1)
-    if x is None or weight is None or constant(weight) is None:
+    summed = contraction(node)
+    if summed is None or constant(node.inputs[1]) is None:
         return None
-    rank = len(dims(x) or ())
-    if is_op(node, "Conv") and int_attribute(node, "group", 1) == 1:
-        return Reader(node, (x, 1), (weight, 1))
-    if is_op(node, "ConvTranspose") and int_attribute(node, "group", 1) == 1:
-        return Reader(node, (x, 1), (weight, 0))
-    if is_op(node, "Gemm") and not int_attribute(node, "transA", 0):
-        return Reader(node, (x, 1), (weight, 1 if int_attribute(node, "transB", 0) else 0))
-    if is_op(node, "MatMul") and len(dims(weight) or ()) == 2 and rank:
-        return Reader(node, (x, rank - 1), (weight, 0))
-    return None
+    return Reader(node, summed.source, summed.rows)
 
 
 def _is_own(reader: Reader) -> bool:

@@ -1,6 +1,5 @@
 """Static int8 quantisation: calibrate a float model, place the codes, write them in QDQ form."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -18,7 +17,7 @@ from budgetc_passes.calibration import (
 )
 from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
 from budgetc_passes.graph import dims, label
-from budgetc_passes.names import join_names, split_names
+from budgetc_passes.names import join_names, require_known, split_names
 from budgetc_passes.offer import Offer, Part, Stage
 from budgetc_passes.quantization.operators import constant
 from budgetc_passes.quantization.opset import prepared, quantised_by
@@ -205,9 +204,5 @@ def _part(unit: Unit) -> Part:
 def _skipped(graph: ir.Graph, text: str) -> tuple[str, ...]:
     names = split_names(text)
     known = [label(node) for node in graph]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise PassError(f"quantize: skip names the node {name!r}, which the model lacks{hint}")
+    require_known(names, known, "quantize: skip")
     return names
