@@ -13,7 +13,13 @@ from tests.fuzz.run import BATCH, CORPUS, fuzz, graphs, grown, read_text, write_
 from tests.fuzz.trial import Outcome, examine, small
 
 GRAPHS = 300
+QUICK = 100
+"""So many are compiled in CI, the rest by `make large`."""
 SEED = 4
+BATCHES = [
+    pytest.param(n, marks=() if n < QUICK // BATCH else (pytest.mark.slow, pytest.mark.large))
+    for n in range(GRAPHS // BATCH)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +27,7 @@ def own_cache(zig_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUDGETC_CACHE", str(zig_cache))
 
 
-@pytest.mark.parametrize("batch", range(GRAPHS // BATCH))
+@pytest.mark.parametrize("batch", BATCHES)
 def test_grown_graphs_agree_with_the_references(batch: int) -> None:
     """One seed for each batch, so that they can run side by side."""
     (outcomes,) = fuzz(BATCH, SEED * 1000 + batch)
