@@ -79,6 +79,11 @@ class Capability(BaseModel):
         return self.zig_target.partition(".")[0].replace("gnu", "musl")
 
     @property
+    def fixed_point(self) -> bool:
+        """Whether quantised arithmetic is that of integers alone, as docs/fixed-point.md defines it."""
+        return self.float_unit == "none"
+
+    @property
     def alignment(self) -> int:
         """Bytes that tensors and constants are aligned to: a line of the cache, or what the widest load wants.
 

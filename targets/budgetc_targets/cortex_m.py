@@ -25,6 +25,25 @@ _BARE: dict[str, Any] = {
 
 # zig's bare names of the cores have no floating-point unit: their numbers would be computed in software, silently.
 _CPUS: dict[str, dict[str, Any]] = {
+    "cortex-m0plus": {
+        **_BARE,
+        "zig_target": "thumb-freestanding-eabi",
+        "cpu": "cortex-m0plus",
+        "llvm_triple": "thumbv6m-none-eabi",
+        "zig_cpu": "cortex_m0plus",
+        "float_unit": "none",
+        "vector_registers": 8,
+        "int8_dot": "mla32",
+    },
+    "cortex-m3": {
+        **_BARE,
+        "zig_target": "thumb-freestanding-eabi",
+        "cpu": "cortex-m3",
+        "llvm_triple": "thumbv7m-none-eabi",
+        "zig_cpu": "cortex_m3",
+        "float_unit": "none",
+        "int8_dot": "mla32",
+    },
     "cortex-m4": {
         **_BARE,
         "cpu": "cortex-m4",
@@ -65,6 +84,8 @@ _MPS2 = MemoryMap(rom=Region(0, 4 << 20), ram=Region(0x2000_0000, 4 << 20))
 _MPS3 = MemoryMap(rom=Region(0x0100_0000, 2 << 20), ram=Region(0x2100_0000, 4 << 20))
 
 _MACHINES: dict[str, tuple[str, MemoryMap]] = {
+    "cortex-m0plus": ("mps2-an385", _MPS2),
+    "cortex-m3": ("mps2-an385", _MPS2),
     "cortex-m4": ("mps2-an386", _MPS2),
     "cortex-m7": ("mps2-an500", _MPS2),
     "cortex-m55": ("mps3-an547", _MPS3),

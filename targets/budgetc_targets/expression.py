@@ -77,7 +77,12 @@ FUNCTIONS = {
     "and": "both",
     "or": "either",
     "select": "b where a is true, else c",
+    "shift_right": "floor(a / 2**b) of integers",
+    "rescale": "floor(a m / 2**(k + 17) + 1/2) of integers, where b = m + 65536 k and m < 65536",
+    "to_fixed": "a 2**b as s32, toward zero and saturated, by the bits of the float a",
+    "from_fixed": "the float nearest to a 2**b, ties to even, by its bits",
 }
+"""The last four are how a core without a floating-point unit computes: docs/fixed-point.md."""
 
 
 def apply(fn: str, *args: Expr) -> Apply:

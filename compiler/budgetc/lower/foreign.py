@@ -12,6 +12,7 @@ import onnx.version_converter
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError
 
+from budgetc.lower import integer_code
 from budgetc.lower.bounds import with_indices_in_bounds
 from budgetc.lower.generated import generate
 from budgetc.lower.graph import Array, Graph, Operation, Value
@@ -56,6 +57,11 @@ class ForeignCompiler:
             ModelError: neither takes it.
         """
         name = f"foreign_{next(self._numbers)}"
+        if op.kind in integer_code.KINDS:
+            ports = [ForeignArgument("input"), ForeignArgument("output")]
+            return [
+                ForeignCall(name, ports, source=integer_code.integer_code(op, self._graph, name))
+            ]
         first, second = self._by_generated_code, self._by_tvm
         if op.attributes["proto"].op_type in _FASTER_BY_TVM:
             first, second = second, first

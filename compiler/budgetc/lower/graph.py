@@ -127,6 +127,8 @@ class Graph:
         node.CopyFrom(op.attributes["proto"])
         del node.input[:]
         node.input.extend(op.inputs)
+        del node.output[:]  # a pass of the lowering may have put another value in its place
+        node.output.extend(op.outputs)
         names = list(dict.fromkeys(n for n in op.inputs if n))
 
         def info(name: str) -> onnx.ValueInfoProto:

@@ -37,10 +37,12 @@ def form_integer_operations(graph: Graph) -> None:
 
     A product that no QuantizeLinear follows gives its sum in f32.
     """
-    _Former(graph).run()
+    Former(graph).run()
 
 
-class _Former:
+class Former:
+    """Forms operations; what a subclass changes is the arithmetic behind their sums."""
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.producers = graph.producers()
@@ -52,10 +54,11 @@ class _Former:
             "Add": self._add,
             "Mul": self._mul,
             "GlobalAveragePool": self._global_average,
-            **dict.fromkeys((*sorted(MOVES), "Concat"), self._move),
+            **dict.fromkeys((*sorted(MOVES), "Concat"), self.move),
         }
 
     def run(self) -> None:
+        """Rewrite the graph."""
         replaced: dict[str, list[Operation]] = {}  # by the output they make
         absorbed: set[str] = set()
         for op in self.graph.operations:
@@ -63,13 +66,13 @@ class _Former:
             inner = self.producers.get(op.inputs[0]) if ends else None
             if inner is None or self.uses[inner.outputs[0]] != 1:
                 continue
-            formed = self._form(inner, op)
+            formed = self.form(inner, op)
             if formed:
                 replaced[op.output] = formed
                 absorbed.add(inner.output)
         for op in self.graph.operations:
             if op.kind in PRODUCTS and op.output not in absorbed:
-                formed = self.products.form(op)
+                formed = self.form_open(op)
                 if formed:
                     replaced[op.output] = formed
         operations: list[Operation] = []
@@ -90,7 +93,12 @@ class _Former:
         fits = quantisation is not None and quantisation.dtype in BYTES
         return (op.inputs[0], quantisation) if quantisation and fits else None
 
-    def _form(self, op: Operation, end: Operation) -> list[Operation] | None:
+    def form_open(self, op: Operation) -> list[Operation] | None:
+        """A product that nothing quantises."""
+        return self.products.form(op)
+
+    def form(self, op: Operation, end: Operation) -> list[Operation] | None:
+        """The operation and the quantiser or cast behind it; None where there is no such form."""
         if end.kind == "Cast":
             return self.products.form_whole(op, end) if op.kind in PRODUCTS else None
         target = quantisation_of(end, self.graph)
@@ -192,7 +200,7 @@ class _Former:
         codes = Operation("map", f"{op.name}.codes", (mean,), (quantize.output,), {}, expression)
         return [replace(op, outputs=(mean,)), codes]
 
-    def _move(self, op: Operation, quantize: Operation, target: Quantisation) -> Operation | None:
+    def move(self, op: Operation, quantize: Operation, target: Quantisation) -> Operation | None:
         """The same operator on the integers, where both sides are quantised alike."""
         count = len(op.inputs) if op.kind == "Concat" else 1
         sources = [self.source(name) for name in op.inputs[:count]]

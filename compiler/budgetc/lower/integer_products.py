@@ -68,7 +68,7 @@ class ProductFormer:
 
         None where it has no such form.
         """
-        parts = self._parts(op)
+        parts = self.parts(op)
         if parts is None:
             return None
         operations, multiplier, inputs, total = parts
@@ -89,7 +89,7 @@ class ProductFormer:
 
     def form_whole(self, op: Operation, cast: Operation) -> list[Operation] | None:
         """The operation with its sum as the 32-bit integer that it is, where the scales are 1."""
-        parts = self._parts(op)
+        parts = self.parts(op)
         if parts is None or (parts[1] != 1).any():
             return None
         operations, _, inputs, total = parts
@@ -97,7 +97,7 @@ class ProductFormer:
         final = Operation(op_.kind, op.name, inputs, (cast.output,), op_.attributes, total, 1)
         return [*operations[:-1], final]
 
-    def _parts(self, op: Operation) -> tuple[list[Operation], Array, tuple[str, ...], Expr] | None:
+    def parts(self, op: Operation) -> tuple[list[Operation], Array, tuple[str, ...], Expr] | None:
         """Operations of which the last lacks its end, its scale for each filter, its inputs and its sum."""
         x, weights = self._activation(op.inputs[0]), self._weights(op)
         if x is None or weights is None or not self._fits(op, weights.codes.ndim):

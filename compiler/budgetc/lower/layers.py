@@ -55,11 +55,13 @@ def foreign_layer(step: Step, kernel: str, constants: Iterable[Array], graph: Gr
     stored = sum(array.nbytes for array in constants)
     values = [graph.values[name] for name in (*op.inputs, *op.outputs) if name]
     sizes = [math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in values]
-    node = op.attributes["proto"]
-    words = f"{node.op_type} {[(v.dtype, v.shape) for v in values]} {list(node.attribute)}"
+    node = op.attributes.get("proto")
+    operator = node.op_type if node else op.attributes["operator"]
+    said = list(node.attribute) if node else op.kind
+    words = f"{operator} {[(v.dtype, v.shape) for v in values]} {said}"
     return Layer(
         layer=step.label,
-        operator=node.op_type,
+        operator=operator,
         kernel=kernel,
         bits=8 * np.dtype(values[0].dtype).itemsize if values else 0,
         sparsity=0.0,

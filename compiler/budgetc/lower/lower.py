@@ -11,6 +11,7 @@ from budgetc_targets.task import Task
 from budgetc.lower.assembler import Assembler, Shared
 from budgetc.lower.codes import make_codes_unsigned
 from budgetc.lower.constants import fold_constants
+from budgetc.lower.fixed_forms import form_fixed_point_operations
 from budgetc.lower.fusion import fuse
 from budgetc.lower.generated import GENERATED_FILE, one_file
 from budgetc.lower.graph import Graph
@@ -50,23 +51,36 @@ class Code:
         return self.entries[0]
 
 
-def prepare(data: bytes) -> Graph:
+def prepare(data: bytes, *, fixed_point: bool = False) -> Graph:
     """The graph of a model with its operations chosen and fused: one operation per kernel.
+
+    Args:
+        data: the model.
+        fixed_point: whether quantised arithmetic is that of cores without floats.
 
     Raises:
         ModelError: the model has what no library can have, such as control flow.
     """
+    graph = form(data, fixed_point=fixed_point)
+    select(graph)
+    permute_flattened_weights(graph)
+    graph.remove_dead()
+    fuse(graph)
+    return graph
+
+
+def form(data: bytes, *, fixed_point: bool = False) -> Graph:
+    """The graph with its integer and recurrent operations formed, the rest as ONNX has it; see `prepare`."""
     graph = import_model(data)
     fold_constants(graph, keep=("DequantizeLinear",))
     form_recurrent_operations(graph)
     make_codes_unsigned(graph)
     quantise_early(graph)
-    form_integer_operations(graph)
+    if fixed_point and not any(op.kind == "recurrent" for op in graph.operations):
+        form_fixed_point_operations(graph)
+    else:
+        form_integer_operations(graph)
     fold_constants(graph)
-    select(graph)
-    permute_flattened_weights(graph)
-    graph.remove_dead()
-    fuse(graph)
     return graph
 
 
@@ -99,7 +113,7 @@ def lower(
     families = [f for f in target.families() if not (compact and _grows(f))]
     alone = one_by_one(lean_point(capability) if compact else default_point(capability))
     shared = Shared(KernelObjects(target, capability, kept), capability.alignment)
-    graphs = [prepare(data) for data in models]
+    graphs = [prepare(data, fixed_point=capability.fixed_point) for data in models]
     programs = [walk(graph, capability, families) for graph in graphs]
     for steps in programs:
         write_in_place(steps, capability)

@@ -71,7 +71,7 @@ def renamed(op: Operation, steps: Steps) -> None:
 
 
 def foreign(op: Operation, steps: Steps) -> None:
-    """An ONNX node that TVM compiles."""
+    """What has a function of its own over dense memory, generated or not."""
     steps.emit_foreign(op)
 
 

@@ -215,7 +215,7 @@ class Steps:
         )
 
     def emit_foreign(self, op: Operation) -> None:
-        """The calls of an ONNX node that TVM compiles; its tensors are dense."""
+        """The calls of what no kernel family computes; its tensors are dense."""
         inputs = [self.dense(name) for name in op.inputs if name]
         outputs = [self.allocate(name, dense=True) for name in op.outputs]
         self.steps.append(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Family
 
-from budgetc.lower import kernel_steps, matrix_steps, move_steps, recurrent_steps
+from budgetc.lower import integer_code, kernel_steps, matrix_steps, move_steps, recurrent_steps
 from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.steps import Steps
 
@@ -22,6 +22,7 @@ _HANDLERS: Mapping[str, Callable[[Operation, Steps], None]] = {
     "reduction": move_steps.sweep,
     "copy-into": move_steps.copy_into,
     "foreign": move_steps.foreign,
+    **dict.fromkeys(sorted(integer_code.KINDS), move_steps.foreign),
 }
 
 

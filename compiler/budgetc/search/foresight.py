@@ -68,7 +68,9 @@ def foresee(
     given = parse_model(Path(model).read_bytes(), source)
     others = [parse_model(Path(file).read_bytes(), source) for file in further.values()]
     kept = cache_folder() / "judged"
-    judge = Judge(given, validation, metric, metric_folder, samples, seed, kept)
+    judge = Judge(
+        given, validation, metric, metric_folder, samples, seed, kept, fixed_point=sheet.fixed_point
+    )
     kitchen = Kitchen([given, *others], sheet, calibration, source)
     answers = []
     for index, text in enumerate(recipes):

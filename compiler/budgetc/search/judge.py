@@ -1,7 +1,8 @@
-"""The quality of optimised models beside the float model, by onnxruntime, on the same samples."""
+"""The quality of optimised models beside the float model, by their references, on the same samples."""
 
 import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from budgetc.assess import synthetic
-from budgetc.baseline import by_sample, make_session
+from budgetc.baseline import by_sample
 from budgetc.data import load_data
 from budgetc.measure.metrics import GROUP as METRICS
 from budgetc.measure.metrics import Scores, resolve_metric
@@ -19,6 +20,7 @@ from budgetc.provenance import code_digest
 from budgetc.registry import release_of
 from budgetc.search.logits import tapped
 from budgetc.store import Shelf, file_digest
+from budgetc.verification.oracle import reference_session
 
 Array = npt.NDArray[np.generic]
 
@@ -35,6 +37,7 @@ class Judge:
         seed: which of them.
         kept: folder with what was found of models before, whatever made them: targets whose passes come to the same
             model share it. None keeps nothing.
+        fixed_point: whether quantised models are judged by the arithmetic of cores without floats.
 
     Raises:
         SpecError: the data or the metric is at fault.
@@ -49,6 +52,8 @@ class Judge:
         samples: int,
         seed: int,
         kept: Path | None = None,
+        *,
+        fixed_point: bool = False,
     ) -> None:
         self._model, self._kept = model, Shelf(kept) if kept else None
         self._metric = resolve_metric(metric, Path(folder) if folder else None) if metric else None
@@ -56,7 +61,8 @@ class Judge:
         self.samples = len(self._rows)
         asked = [metric, metric_code(metric, Path(folder) if folder else None), samples, seed]
         data = file_digest(Path(validation)) if validation else None
-        self._key = [code_digest(), model.digest, data, *asked]
+        self._fixed_point = fixed_point
+        self._key = [code_digest(), model.digest, data, *asked, fixed_point]
 
     @functools.cached_property
     def _float(self) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -104,7 +110,9 @@ class Judge:
     def _answers(self, model: Model) -> tuple[dict[str, Array], dict[str, Array]]:
         """Outputs by name, samples on axis 0; and the numbers behind them, inferences on axis 0."""
         data, taps = tapped(model.data)
-        session = make_session(data, exact_integers=True)
+        session = reference_session(
+            replace(model, data=data), fixed_point=self._fixed_point
+        )
         columns: dict[str, list[Array]] = {name: [] for name in taps}
         numbers: dict[str, list[Array]] = {name: [] for name in taps}
         for feed in self._feeds:

@@ -110,6 +110,7 @@ def locate(
     failing: Arrays,
     rebuild: Rebuild,
     *,
+    fixed_point: bool = False,
     seconds: float = SECONDS,
     say: Say = lambda _: None,
 ) -> Fault | None:
@@ -119,6 +120,7 @@ def locate(
         model: the graph whose library is wrong.
         failing: inputs of one inference of it, stacked, that show it.
         rebuild: builds a part of the graph as the library was built.
+        fixed_point: whether quantised arithmetic is that of cores without floats.
         seconds: time for it.
         say: told what is being built.
 
@@ -126,13 +128,22 @@ def locate(
         The layer; None where a library that is built once more from the same graph is right, or where the parts cannot
         be built.
     """
-    return _Search(model, failing, rebuild, time.monotonic() + seconds, say).fault()
+    deadline = time.monotonic() + seconds
+    return _Search(model, failing, rebuild, deadline, say, fixed_point=fixed_point).fault()
 
 
 class _Search:
     def __init__(
-        self, model: Model, failing: Arrays, rebuild: Rebuild, deadline: float, say: Say
+        self,
+        model: Model,
+        failing: Arrays,
+        rebuild: Rebuild,
+        deadline: float,
+        say: Say,
+        *,
+        fixed_point: bool,
     ) -> None:
+        self.fixed_point = fixed_point
         self.model, self.failing, self.rebuild = model, failing, rebuild
         self.deadline, self.say = deadline, say
         self.builds = 0
@@ -179,10 +190,13 @@ class _Search:
         try:
             beginning = parse_model(self._beginning(before).SerializeToString(), self.model.path)
             (feed,) = feeds(self._fed(beginning), beginning.inputs)
-            known = {**self._feed(self.failing, self.model), **Oracle(beginning).infer(feed)}
+            known = {**self._feed(self.failing, self.model), **self._oracle(beginning).infer(feed)}
         except ModelError:
             return None
         return self._see(part, {i.name: np.atleast_1d(known[i.name]) for i in part.graph.input})
+
+    def _oracle(self, model: Model) -> Oracle:
+        return Oracle(model, fixed_point=self.fixed_point)
 
     def _feed(self, stacked: Arrays, model: Model) -> Arrays:
         return next(feeds(stacked, model.inputs))
@@ -198,8 +212,9 @@ class _Search:
             self.builds += 1
             with self.rebuild(model) as run:
                 raw = run(feed)
-                found = Verifier(model, run).compare(Case("the failing input", feed), raw)
-            wanted = outputs_of(Oracle(model).infer, feed, model.inputs)
+                verifier = Verifier(model, run, fixed_point=self.fixed_point)
+                found = verifier.compare(Case("the failing input", feed), raw)
+            wanted = outputs_of(self._oracle(model).infer, feed, model.inputs)
         except BudgetcError:
             return None
         return _Seen(model, feed, found.agreement, wanted, by_inference(raw, model.outputs))

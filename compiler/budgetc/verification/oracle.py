@@ -12,32 +12,49 @@ from onnx.reference import ReferenceEvaluator
 from budgetc.baseline import Session, make_session
 from budgetc.lower.lowered import Port
 from budgetc.model import Model
+from budgetc.verification.fixed_point import FixedPointReference
 
 Array = npt.NDArray[np.generic]
 Arrays = Mapping[str, Array]
 Infer = Callable[[Arrays], Arrays]
 
 
-class Oracle:
-    """The reference of one model.
+def reference_session(model: Model, *, fixed_point: bool) -> Session | FixedPointReference:
+    """What says which numbers the libraries of a model have to give.
 
-    For a QDQ graph it is the integer reference: onnxruntime's integer kernels, told not to saturate, whose every
-    integer the lowering promises to compute (the exactness rule of docs/lowering.md).
+    For a QDQ graph that is the integer reference: onnxruntime's integer kernels, told not to saturate, whose every
+    integer the lowering promises to compute (the exactness rule of docs/lowering.md); for cores without floats, the
+    fixed-point arithmetic of docs/fixed-point.md.
+
+    Raises:
+        ModelError: it does not take the model.
+    """
+    if fixed_point and model.quantized:
+        return FixedPointReference(model.data)
+    return make_session(model.data, exact_integers=True)
+
+
+class Oracle:
+    """The reference of one model on one kind of core.
 
     Attributes:
         name: which reference it is.
+        exact: whether it is the only one: every value of it is an integer or made of one, and none may differ.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, fixed_point: bool = False) -> None:
         self._model = model
         self.proto = onnx.load_model_from_string(model.data)
-        self._session: Session | None = None
+        self._session: Session | FixedPointReference | None = None
         self._why = ""
         try:
-            self._session = make_session(model.data, exact_integers=True)
+            self._session = reference_session(model, fixed_point=fixed_point)
         except ModelError as error:
             self._why = error.message
         self.name = "onnxruntime" if self._session else "onnx's reference evaluator"
+        self.exact = False
+        if isinstance(self._session, FixedPointReference):
+            self.name, self.exact = "fixed-point arithmetic in numpy", self._session.whole
 
     def infer(self, feed: Arrays) -> dict[str, Array]:
         """One inference.

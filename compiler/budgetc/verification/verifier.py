@@ -39,15 +39,16 @@ class Verifier:
     Args:
         model: that graph.
         run: the library.
+        fixed_point: whether quantised arithmetic is that of cores without floats.
 
     Raises:
         ModelError: no reference runs it.
     """
 
-    def __init__(self, model: Model, run: Run) -> None:
+    def __init__(self, model: Model, run: Run, *, fixed_point: bool = False) -> None:
         self._model, self._run = model, run
-        self._oracle = Oracle(model)
-        self._tolerance = tolerance(self._oracle.proto)
+        self._oracle = Oracle(model, fixed_point=fixed_point)
+        self._tolerance = 0.0 if self._oracle.exact else tolerance(self._oracle.proto)
         self._steps = output_steps(self._oracle.proto)
         self._arbiter = Arbiter(self._oracle, self._tolerance, self._steps)
 
@@ -104,11 +105,13 @@ class Verifier:
         own = by_inference(ours or self._run(case.inputs), self._model.outputs)
         found = compare(own, wanted, tolerance=self._tolerance, steps=self._steps)
         feed_of: Mapping[int, Arrays] = {}
-        if not found.agrees:
+        if not found.agrees and not self._oracle.exact:
             feed_of = _fed(case, found.beyond, self._model)
             found = self._arbiter.judge(found, own, wanted, feed_of)
         wrong = found.beyond
-        failing = stack(feed_of[wrong[0]]) if wrong else None
+        failing = None
+        if wrong:
+            failing = stack((feed_of or _fed(case, wrong, self._model))[wrong[0]])
         return CaseReport(case.name, inferences(case.inputs, ports), found, failing)
 
 

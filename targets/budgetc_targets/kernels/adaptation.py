@@ -121,7 +121,7 @@ _RULES: dict[str, Rules] = {
 def _rules(capability: Capability) -> Rules:
     """What to replace on a target."""
     if capability.system == "bare":
-        if capability.float_unit == "none":
-            return {}
+        if capability.fixed_point:
+            return {"llvm.lrint": _by_addition}
         return _FPV4 if capability.cpu == "cortex-m4" else _BARE
     return _RULES.get(capability.arch, {})

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 
 from budgetc_targets.expression import Apply, Const, Expr, Number, Ref
-from budgetc_targets.kernels import functions
+from budgetc_targets.kernels import fixed_point, functions
 from budgetc_targets.kernels.functions import Hold
 from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal
 
@@ -113,15 +113,20 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
     "and": lambda _lanes, a, b: tirx.Mul(a, b),
     "or": lambda _lanes, a, b: tirx.Max(a, b),
     "select": _select,
+    "shift_right": _binary(tirx.shift_right),
 }
 
 
-_FUNCTIONS: dict[str, Callable[[Value, int, Hold], Value]] = {
+_FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": functions.exp,
     "log1p": functions.log1p,
     "tanh": functions.tanh,
     "erf": functions.erf,
+    "rescale": fixed_point.rescale,
+    "to_fixed": fixed_point.to_fixed,
+    "from_fixed": fixed_point.from_fixed,
 }
+"""Of the operands, the lanes and what keeps a value that is read more than once."""
 
 
 def evaluate(
@@ -157,7 +162,7 @@ def evaluate(
                 if node.fn == "round_int" and isinstance(node.args[0], Ref):
                     arguments = [_apart_from_load(lanes, *arguments)]
                 if node.fn in _FUNCTIONS:
-                    value = _FUNCTIONS[node.fn](arguments[0], lanes, hold)
+                    value = _FUNCTIONS[node.fn](*arguments, lanes, hold)
                 else:
                     value = _BUILDERS[node.fn](lanes, *arguments)
                 built[node] = hold(value) if readers[node] > 1 else value
