@@ -51,9 +51,7 @@ def explain(
         folder.mkdir()
         return rebuilt(job, part, folder, runner, compact=compact)
 
-    fault = locate(
-        model, case.failing, rebuild, fixed_point=job.capability.fixed_point, say=say
-    )
+    fault = locate(model, case.failing, rebuild, fixed_point=job.capability.fixed_point, say=say)
     if fault is None:
         return f"{text}\nthe layer is not known: built once more from the same graph, it agrees"
     context = f"target {job.kind}, {job.capability.cpu}; passes: {built.optimised.recipe}\n{text}"

@@ -29,7 +29,7 @@ _CPUS: dict[str, dict[str, Any]] = {
         **_BARE,
         "zig_target": "thumb-freestanding-eabi",
         "cpu": "cortex-m0plus",
-        "llvm_triple": "thumbv6m-none-eabi",
+        "llvm_triple": "thumbv6m-unknown-none-eabi",
         "zig_cpu": "cortex_m0plus",
         "float_unit": "none",
         "vector_registers": 8,
@@ -39,7 +39,7 @@ _CPUS: dict[str, dict[str, Any]] = {
         **_BARE,
         "zig_target": "thumb-freestanding-eabi",
         "cpu": "cortex-m3",
-        "llvm_triple": "thumbv7m-none-eabi",
+        "llvm_triple": "thumbv7m-unknown-none-eabi",
         "zig_cpu": "cortex_m3",
         "float_unit": "none",
         "int8_dot": "mla32",
@@ -47,7 +47,7 @@ _CPUS: dict[str, dict[str, Any]] = {
     "cortex-m4": {
         **_BARE,
         "cpu": "cortex-m4",
-        "llvm_triple": "thumbv7em-none-eabihf",
+        "llvm_triple": "thumbv7em-unknown-none-eabihf",
         "zig_cpu": "cortex_m4+vfp4d16sp",
         "float_unit": "single",
         "int8_dot": "smlad32",
@@ -55,7 +55,7 @@ _CPUS: dict[str, dict[str, Any]] = {
     "cortex-m7": {
         **_BARE,
         "cpu": "cortex-m7",
-        "llvm_triple": "thumbv7em-none-eabihf",
+        "llvm_triple": "thumbv7em-unknown-none-eabihf",
         "zig_cpu": "cortex_m7+fp_armv8d16",
         "float_unit": "double",
         "int8_dot": "smlad32",
@@ -63,7 +63,7 @@ _CPUS: dict[str, dict[str, Any]] = {
     "cortex-m33": {
         **_BARE,
         "cpu": "cortex-m33",
-        "llvm_triple": "thumbv8m.main-none-eabihf",
+        "llvm_triple": "thumbv8m.main-unknown-none-eabihf",
         "zig_cpu": "cortex_m33+fp_armv8d16sp",
         "float_unit": "single",
         "int8_dot": "smlad32",
@@ -71,7 +71,7 @@ _CPUS: dict[str, dict[str, Any]] = {
     "cortex-m55": {
         **_BARE,
         "cpu": "cortex-m55",
-        "llvm_triple": "thumbv8.1m.main-none-eabihf",
+        "llvm_triple": "thumbv8.1m.main-unknown-none-eabihf",
         "zig_cpu": "cortex_m55+mve_fp+fp_armv8d16",
         "float_unit": "double",
         "vector_bytes": 16,
@@ -83,11 +83,16 @@ _CPUS: dict[str, dict[str, Any]] = {
 _MPS2 = MemoryMap(rom=Region(0, 4 << 20), ram=Region(0x2000_0000, 4 << 20))
 _MPS3 = MemoryMap(rom=Region(0x0100_0000, 2 << 20), ram=Region(0x2100_0000, 4 << 20))
 
+_MPS2_SECURE = MemoryMap(
+    rom=Region(0x1000_0000, 4 << 20), ram=Region(0x3800_0000, 4 << 20), vectors=0x1000_0000
+)
+
 _MACHINES: dict[str, tuple[str, MemoryMap]] = {
     "cortex-m0plus": ("mps2-an385", _MPS2),
     "cortex-m3": ("mps2-an385", _MPS2),
     "cortex-m4": ("mps2-an386", _MPS2),
     "cortex-m7": ("mps2-an500", _MPS2),
+    "cortex-m33": ("mps2-an505", _MPS2_SECURE),
     "cortex-m55": ("mps3-an547", _MPS3),
 }
 

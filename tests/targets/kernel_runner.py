@@ -50,7 +50,8 @@ ARMV7 = ArmV7().capability("cortex-a7", 1)
 WASM = Wasm32().capability("simd128", 1)
 SCALAR = RiscV64().capability("rv64gc", 1)
 VECTOR = RiscV64().capability("rv64gcv", 1)
-M4, M7, M55 = (CortexM().capability(f"cortex-m{n}", 1) for n in (4, 7, 55))
+M4, M7, M33, M55 = (CortexM().capability(f"cortex-m{n}", 1) for n in (4, 7, 33, 55))
+M0PLUS, M3 = (CortexM().capability(f"cortex-m{n}", 1) for n in ("0plus", "3"))
 TARGETS: dict[str, Target] = {t.kind: t for t in (AArch64(), ArmV7(), RiscV64(), Wasm32())}
 """Kinds of hardware whose programs run under an emulator."""
 WIDE = X86_64().capability("znver4", 1)

@@ -12,7 +12,7 @@ from budgetc_targets.cortex_m import CortexM
 from budgetc_targets.expression import ACCUMULATOR, Const, Ref, apply
 from budgetc_targets.task import Task
 from conftest import RunKernels
-from kernel_runner import M4, M7, M55, Job, Written, dense, nhwc
+from kernel_runner import M0PLUS, M3, M4, M7, M33, M55, Job, Written, dense, nhwc
 from windows import Window, check, jobs_of, task_of
 
 TARGET = CortexM()
@@ -65,7 +65,7 @@ def _cases(capability: Capability) -> list[tuple[Window, Job]]:
     return [(w, replace(job, name=f"{i}: {job.name}")) for i, (w, job) in enumerate(cases)]
 
 
-@pytest.mark.parametrize("capability", [M4, M7, M55], ids=lambda c: c.cpu)
+@pytest.mark.parametrize("capability", [M0PLUS, M3, M4, M7, M33, M55], ids=lambda c: c.cpu)
 @needs_emulator
 def test_kernels_on_a_board_agree_with_numpy(
     capability: Capability, run_kernels: RunKernels
@@ -105,7 +105,7 @@ def _whole(capability: Capability) -> Job:
 
 @needs_emulator
 def test_rounding_is_to_even_on_every_core(run_kernels: RunKernels) -> None:
-    for capability in (M4, M7, M55):
+    for capability in (M4, M7, M33, M55):
         jobs = [make(capability) for make in (_rounding, _bounded, _whole)]
         written = run_kernels(jobs)
         rounded = np.clip(np.rint(jobs[0].arrays[0]), 0, 255).astype(np.uint8)
@@ -123,7 +123,7 @@ def test_a_product_in_a_sum_is_rounded_once_on_every_core(run_kernels: RunKernel
     exact = arrays[0].astype(np.float64) * arrays[1] + arrays[2]
     shape = dense("float32", (64,))
     task = Task("elementwise", (), shape, apply("fma", Ref(0), Ref(1), Ref(2)), (shape,) * 3)
-    for capability in (M4, M7, M55):
+    for capability in (M4, M7, M33, M55):
         job = Job(f"fma on {capability.cpu}", task, capability, arrays)
         np.testing.assert_array_equal(run_kernels([job])[job.name].memory, exact.astype(np.float32))
 
@@ -192,9 +192,9 @@ def test_boards_run_firmware_and_count() -> None:
 
 
 def test_a_core_without_a_board_is_not_run() -> None:
-    runner = TARGET.runner(TARGET.capability("cortex-m33", 1))
+    runner = TARGET.runner(M4.model_copy(update={"cpu": "cortex-m85"}))
     assert runner.command(Path("firmware.elf")) is None
-    assert runner.why_not == "qemu-system-arm emulates no board with a cortex-m33"
+    assert runner.why_not == "qemu-system-arm emulates no board with a cortex-m85"
 
 
 def test_a_missing_emulator_names_its_package(

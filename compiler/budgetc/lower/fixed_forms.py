@@ -78,7 +78,9 @@ def _limit_codes(graph: Graph) -> None:
             low, high = (int(np.clip(_code(r, target), low, high)) for r in limits)
             op = replace(op, inputs=(inner.inputs[0], *op.inputs[1:]))
         if op is not original:
-            graph.operations[position] = replace(op, attributes={**op.attributes, "limits": (low, high)})
+            graph.operations[position] = replace(
+                op, attributes={**op.attributes, "limits": (low, high)}
+            )
     graph.remove_dead()
 
 
@@ -127,7 +129,9 @@ class _FixedFormer(Former):
         ended = self._ended(op, last, np.ldexp(scales.astype(np.float64), unit))
         if ended is None or not _normal(-unit):
             return None
-        whole = self.graph.add_value(f"{op.name}.whole", self.graph.values[op.output].shape, "int32")
+        whole = self.graph.add_value(
+            f"{op.name}.whole", self.graph.values[op.output].shape, "int32"
+        )
         real = apply("from_fixed", Ref(0), Const(-unit, "int32"))
         made = Operation("map", f"{op.name}.real", (whole,), (op.output,), {"unit": -unit}, real)
         return [replace(ended, outputs=(whole,)), made]
@@ -147,7 +151,9 @@ class _FixedFormer(Former):
         formed = self.formers.get(op.kind, self._looked_up)(op, end, target)
         return [formed] if formed else None
 
-    def _product(self, op: Operation, end: Operation, target: Quantisation) -> list[Operation] | None:
+    def _product(
+        self, op: Operation, end: Operation, target: Quantisation
+    ) -> list[Operation] | None:
         parts = self.products.parts(op)
         if parts is None:
             return None
@@ -250,7 +256,9 @@ class _FixedFormer(Former):
         """A table of what the operator makes of each code."""
         computed = [n for n in op.inputs if n and n not in self.graph.constants]
         source = self.source(computed[0]) if len(set(computed)) == 1 else None
-        single = all(self.graph.constants[n].size == 1 for n in op.inputs if n and n not in computed)
+        single = all(
+            self.graph.constants[n].size == 1 for n in op.inputs if n and n not in computed
+        )
         if source is None or not single or as_expression(op, self.graph) is None:
             return None
         name, quantisation = source
@@ -291,7 +299,9 @@ def _finish(graph: Graph) -> None:
     graph.operations = operations
 
 
-def _softmax(op: Operation, graph: Graph, producers: dict[str, Operation]) -> list[Operation] | None:
+def _softmax(
+    op: Operation, graph: Graph, producers: dict[str, Operation]
+) -> list[Operation] | None:
     """Of codes of one scale, or of sums; its parts of one as integers, and then as reals."""
     behind = producers.get(op.inputs[0])
     if behind is None:
@@ -372,7 +382,5 @@ def _clamped(level: Expr, end: Operation, target: Quantisation) -> Expr:
     return bounded(plus(level, target.zero), *_limits(end, target))
 
 
-def _map(
-    op: Operation, inputs: tuple[str, ...], end: Operation, expression: Expr
-) -> Operation:
+def _map(op: Operation, inputs: tuple[str, ...], end: Operation, expression: Expr) -> Operation:
     return Operation("map", op.name, inputs, (end.output,), {}, expression)

@@ -1,6 +1,8 @@
 """C of our own for what integers do in no kernel: tables of codes, and softmax without floats.
 
-    t = R(largest - x),  e = (2^(15 - t_high/256) (2^15 - t_low ln 2 / 2)) >> (t >> 16) + spare,  p = floor(2^24 e / sum e)
+    t = R(largest - x)
+    e = 2^(15 - t_high / 256) (2^15 - t_low ln 2 / 2) >> (t >> 16) + spare
+    p = floor(2^24 e / sum e)
 
 t is the exponent in 16 bits behind the point, R the factor of docs/fixed-point.md, and `spare` the bits that keep the
 sum of a row below 2^31. The quotient is found bit by bit, since a core without floats may have no division either.

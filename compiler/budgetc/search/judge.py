@@ -110,9 +110,7 @@ class Judge:
     def _answers(self, model: Model) -> tuple[dict[str, Array], dict[str, Array]]:
         """Outputs by name, samples on axis 0; and the numbers behind them, inferences on axis 0."""
         data, taps = tapped(model.data)
-        session = reference_session(
-            replace(model, data=data), fixed_point=self._fixed_point
-        )
+        session = reference_session(replace(model, data=data), fixed_point=self._fixed_point)
         columns: dict[str, list[Array]] = {name: [] for name in taps}
         numbers: dict[str, list[Array]] = {name: [] for name in taps}
         for feed in self._feeds:

@@ -54,9 +54,7 @@ def simulate_recipes(
     """
     sheet = Capability.model_validate(capability)
     given = parse_model(Path(model).read_bytes(), source)
-    judge = Judge(
-        given, validation, metric, folder, samples, seed, fixed_point=sheet.fixed_point
-    )
+    judge = Judge(given, validation, metric, folder, samples, seed, fixed_point=sheet.fixed_point)
     kitchen = Kitchen([given], sheet, calibration, source)
     for index, text in enumerate(recipes):
         report_progress({"begun": index})

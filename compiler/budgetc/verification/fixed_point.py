@@ -1,4 +1,4 @@
-"""The reference of libraries for cores without floats: fixed-point arithmetic in numpy, as docs/fixed-point.md defines it.
+"""The reference of libraries for cores without floats: the arithmetic of docs/fixed-point.md in numpy.
 
 What a quantised graph computes there is no QDQ arithmetic of onnxruntime: factors have 16 bits, halves go up, and a
 softmax is made of integers. Nothing here is written as kernels write it: numbers have 64 bits, convolutions are
@@ -26,10 +26,11 @@ _EXACT_F32 = 1 << 24
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1
 
 
-def rescale(a: Array, words: Array) -> Array:
+def rescale(a: Array, words: Array | np.int64) -> Array:
     """Integers times factors, each the word m + 65536 k of m / 2^(k + 17); to nearest, halves up."""
     mantissa, point = words & 0xFFFF, (words >> 16) + 17
-    return (a * mantissa + (np.int64(1) << (point - 1))) >> point
+    scaled: Array = (a * mantissa + (np.int64(1) << (point - 1))) >> point
+    return scaled
 
 
 def to_fixed(x: Array, unit: Array) -> Array:
@@ -45,7 +46,7 @@ def from_fixed(a: Array, unit: Array) -> Array:
 
 
 def softmax(x: Array, axis: int, left: int, word: int) -> Array:
-    """Parts of one in units of 2^-24: of codes or sums whose exponents are rescaled by a word, moved to the left before."""
+    """Parts of one in units of 2^-24, of codes or sums whose exponents are moved to the left and rescaled by a word."""
     x = np.moveaxis(x.astype(np.int64), axis, -1)
     less = np.minimum(x.max(axis=-1, keepdims=True) - x, _HIGHEST >> left) << left
     t = rescale(less, np.int64(word))
@@ -86,7 +87,9 @@ class FixedPointReference:
         self._graph = form(data, fixed_point=True)
         self._sessions: dict[str, Session] = {}
         self.outputs = self._graph.outputs
-        self.whole = all(op.kind in _STEPS or _moves(op, self._graph) for op in self._graph.operations)
+        self.whole = all(
+            op.kind in _STEPS or _moves(op, self._graph) for op in self._graph.operations
+        )
 
     def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         """One inference: outputs by name.
@@ -139,9 +142,7 @@ def _map(op: Operation, given: Sequence[Array], graph: Graph) -> Array:
 
 def _ended(op: Operation, given: Sequence[Array], accumulator: Array) -> Array:
     assert op.expression is not None
-    return _evaluate(
-        op.expression, lambda i: accumulator if i == ACCUMULATOR.index else given[i]
-    )
+    return _evaluate(op.expression, lambda i: accumulator if i == ACCUMULATOR.index else given[i])
 
 
 def _convolution(op: Operation, given: Sequence[Array], graph: Graph) -> Array:
@@ -152,7 +153,9 @@ def _convolution(op: Operation, given: Sequence[Array], graph: Graph) -> Array:
     border = ((0, 0), (0, 0), *window.pads)
     x = np.pad(given[0], border, constant_values=op.attributes["border"])
     spatial = tuple(range(2, x.ndim))
-    reach = [d * (k - 1) + 1 for d, k in zip(_of(window.dilation, x), weight.shape[2:], strict=True)]
+    reach = [
+        d * (k - 1) + 1 for d, k in zip(_of(window.dilation, x), weight.shape[2:], strict=True)
+    ]
     steps = (
         slice(None),
         slice(None),
@@ -165,9 +168,9 @@ def _convolution(op: Operation, given: Sequence[Array], graph: Graph) -> Array:
     per = weight.shape[0] // groups
     rows = math.prod(shape[2:]) * shape[0]
     seen = np.moveaxis(seen.reshape(shape[0], groups, -1, *seen.shape[2:]), 2, 1 + len(spatial) + 1)
-    columns = np.moveaxis(seen, 1, 0).reshape(groups, rows, -1).astype(exact)
-    filters = weight.reshape(groups, per, -1).transpose(0, 2, 1).astype(exact)
-    sums = (columns @ filters).astype(np.int64).reshape(groups, shape[0], *shape[2:], per)
+    columns: Array = np.moveaxis(seen, 1, 0).reshape(groups, rows, -1).astype(exact, order="C")
+    filters: Array = weight.reshape(groups, per, -1).transpose(0, 2, 1).astype(exact, order="C")
+    sums = np.matmul(columns, filters).astype(np.int64).reshape(groups, shape[0], *shape[2:], per)
     ordered = np.moveaxis(sums, (0, -1), (1, 2)).reshape(shape)
     bias = op.attributes["bias"].astype(np.int64).reshape(-1, *[1] * len(spatial))
     return _ended(op, given, ordered + bias)

@@ -57,7 +57,9 @@ def from_fixed(a: Value, unit: Value, lanes: int, hold: Hold) -> Value:
     odd = tirx.bitwise_and(mantissa, _unsigned(1, lanes))
     rest = tirx.bitwise_and(high, _unsigned(255, lanes)) + _unsigned(127, lanes) + odd
     rounded = mantissa + tirx.shift_right(rest, _unsigned(8, lanes))
-    exponent = _int(157, lanes) - leading + unit  # one less, since the mantissa's first bit adds one
+    exponent = (
+        _int(157, lanes) - leading + unit
+    )  # one less, since the mantissa's first bit adds one
     bits = tirx.shift_left(exponent, _int(_FRACTION, lanes)) + cast(rounded, "int32", lanes)
     sign = tirx.bitwise_and(a, _int(-(1 << 31), lanes))
     whole = tirx.Select(tirx.EQ(a, zero), zero, tirx.bitwise_or(bits, sign))

@@ -100,6 +100,12 @@ def weights() -> Callable[..., Array]:
 
 
 @pytest.fixture(scope="session")
+def inputs_of() -> Callable[..., dict[str, Array]]:
+    """Random inputs of a model: `inputs_of(model, seed)`."""
+    return random_inputs
+
+
+@pytest.fixture(scope="session")
 def make_graph() -> Callable[..., Graph]:
     """Makes a lowering graph of ONNX text, normalised as the loader does it."""
 
@@ -114,11 +120,11 @@ def make_graph() -> Callable[..., Graph]:
 def build_library(
     tmp_path_factory: pytest.TempPathFactory, zig_cache: Path, host: Capability
 ) -> Callable[..., Library]:
-    """Lowers and links a model: `build_library(proto, threads=1)`."""
+    """Lowers and links a model: `build_library(proto, threads=1)`, or for other fields of the sheet."""
 
-    def build(proto: onnx.ModelProto, threads: int = 1) -> Library:
+    def build(proto: onnx.ModelProto, **sheet_fields: object) -> Library:
         folder = tmp_path_factory.mktemp("lower")
-        sheet = host.model_copy(update={"threads": threads})
+        sheet = host.model_copy(update=sheet_fields)
         model = parse_model(proto.SerializeToString(), "test.onnx")
         (folder / "optimised.onnx").write_bytes(model.data)
         produce(

@@ -3,6 +3,7 @@
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define CPACR REGISTER(0xE000ED88u)
+#define CONFIGURATION REGISTER(0xE000ED14u)
 #define SYSTICK_CONTROL REGISTER(0xE000E010u)
 #define SYSTICK_RELOAD REGISTER(0xE000E014u)
 #define SYSTICK_VALUE REGISTER(0xE000E018u)
@@ -87,6 +88,9 @@ void reset(void) {
 #if __ARM_FP || __ARM_FEATURE_MVE
     CPACR |= 0xFu << 20;
     __asm__ volatile("dsb\nisb" ::: "memory");
+#endif
+#if __ARM_ARCH == 6 /* its cores fault where an address is no multiple; the emulated one is told to */
+    CONFIGURATION |= 1u << 3;
 #endif
     begin();
 }
