@@ -122,9 +122,9 @@ def build_library(
 ) -> Callable[..., Library]:
     """Lowers and links a model: `build_library(proto, threads=1)`, or for other fields of the sheet."""
 
-    def build(proto: onnx.ModelProto, **sheet_fields: object) -> Library:
+    def build(proto: onnx.ModelProto, threads: int = 1, **fields: object) -> Library:
         folder = tmp_path_factory.mktemp("lower")
-        sheet = host.model_copy(update=sheet_fields)
+        sheet = host.model_copy(update={"threads": threads, **fields})
         model = parse_model(proto.SerializeToString(), "test.onnx")
         (folder / "optimised.onnx").write_bytes(model.data)
         produce(
