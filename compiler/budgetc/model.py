@@ -98,7 +98,7 @@ def load_model(path: Path | str, inputs: Mapping[str, Sequence[int]] | None = No
     path = Path(path)
     try:
         model = _parse(_read(path))
-        embed_external_data(model, path.resolve().parent)
+        embed_external_data(model, path)
         return _normalised(path, model, inputs or {})
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", error.repair) from error
@@ -107,12 +107,14 @@ def load_model(path: Path | str, inputs: Mapping[str, Sequence[int]] | None = No
 def model_files(path: Path | str) -> tuple[Path, ...]:
     """The file of a model, and those beside it that hold its weights: absolute, sorted, each once.
 
+    Links are not followed: a build that is handed links depends on these.
+
     Raises:
         ModelError: the file is absent or damaged, or names a file outside of its folder.
     """
     path = Path(path)
     try:
-        outside = external_files(_parse(_read(path)), path.resolve().parent)
+        outside = external_files(_parse(_read(path)), path)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", error.repair) from error
     return tuple(sorted({path.absolute(), *outside}))

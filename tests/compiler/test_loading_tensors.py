@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from budgetc.model import load_model, parse_model
+from budgetc.model import load_model, model_files, parse_model
 from budgetc_specs.errors import ModelError
 from onnx import TensorProto, helper, numpy_helper
 
@@ -178,6 +178,35 @@ def test_external_data_by_links_that_stay_inside(folder, tmp_path):
     assert load_model(tmp_path / "alias" / "m.onnx").weight_bytes == 48
     (tmp_path / "m.onnx").symlink_to(folder / "m.onnx")
     assert load_model(tmp_path / "m.onnx").weight_bytes == 48
+
+
+@pytest.mark.parametrize("away", ["store", "store/deep"])
+def test_a_model_and_its_data_that_are_links_into_a_store(away, folder, tmp_path):
+    """As sandboxes of build systems and caches of models have it: all links lead to one folder, or below it."""
+    store, named = tmp_path / "store", tmp_path / "named"
+    (tmp_path / away).mkdir(parents=True)
+    named.mkdir()
+    saved(folder, matmul(external("w.bin"))).rename(store / "4f1c")
+    (folder / "w.bin").rename(tmp_path / away / "a09e")
+    (named / "m.onnx").symlink_to(store / "4f1c")
+    (named / "w.bin").symlink_to(tmp_path / away / "a09e")
+    assert load_model(named / "m.onnx").weight_bytes == 48
+    assert model_files(named / "m.onnx") == (named / "m.onnx", named / "w.bin")
+
+    (named / "w.bin").unlink()
+    (named / "w.bin").symlink_to(tmp_path / "secret")
+    assert f"leads outside of {named} and {store}" in refusal(named / "m.onnx")
+
+
+def test_data_beside_a_link_is_that_of_the_link(folder, tmp_path):
+    """So that what is declared to a build system is what is read, not what lies beside the file elsewhere."""
+    saved(folder, matmul(external("w.bin")))
+    (tmp_path / "named").mkdir()
+    link = tmp_path / "named" / "m.onnx"
+    link.symlink_to(folder / "m.onnx")
+    assert model_files(link) == tuple(sorted((link, folder / "w.bin")))
+    (tmp_path / "named" / "w.bin").write_bytes((folder / "w.bin").read_bytes())
+    assert model_files(link) == (link, tmp_path / "named" / "w.bin")
 
 
 SAVE_SO = "\n  external data is a file in the model's folder, named relative to it; save it so."

@@ -1,8 +1,13 @@
-"""Weights in files beside a model: only regular files of the model's own folder are read."""
+"""Weights in files beside a model: only regular files of the model's own folder are read.
+
+Where the model is named by a symbolic link, its folder is the one of the link, and behind it the one of the file that
+the link leads to: build systems lay out their inputs as links, and so do stores of models.
+"""
 
 import os
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from budgetc_specs.errors import ModelError, quoted
@@ -19,7 +24,21 @@ from budgetc.loading.tensors import (
 _MOST_FILES_SEARCHED = 10_000
 
 
-def embed_external_data(model: onnx.ModelProto, folder: Path | None) -> None:
+class _Place(NamedTuple):
+    """Where a file of data is.
+
+    Attributes:
+        named: as the model and its own path name it.
+        real: with every link followed.
+        folder: the model's folder that contains it, resolved.
+    """
+
+    named: Path
+    real: Path
+    folder: Path
+
+
+def embed_external_data(model: onnx.ModelProto, path: Path | None) -> None:
     """Check every tensor against its data, and move data from other files into the model.
 
     onnx, onnxruntime and TVM would each open such files by rules of their own; after this, there
@@ -27,11 +46,10 @@ def embed_external_data(model: onnx.ModelProto, folder: Path | None) -> None:
 
     Args:
         model: changed in place.
-        folder: the folder of the model file, resolved; None where there is none, and so no external
-            data either.
+        path: the model file; None where there is none, and so no external data either.
 
     Raises:
-        ModelError: a file lies outside of the folder (by its name, a symbolic link or a hard link),
+        ModelError: a file lies outside of its folder (by its name, a symbolic link or a hard link),
             is not regular, is shorter than the model says, or the model with its data would exceed
             2 GiB.
     """
@@ -49,33 +67,33 @@ def embed_external_data(model: onnx.ModelProto, folder: Path | None) -> None:
             f"a model holds at most 2 GiB ({PROTOBUF_LIMIT} bytes) with all its tensors.",
         )
     for stored in outside:
-        if folder is None:
+        if path is None:
             raise ModelError(f"{stored.label} has external data, but the model is not a file")
-        data = _read(stored, folder)
+        data = _read(stored, path)
         stored.tensor.ClearField("external_data")
         stored.tensor.ClearField("data_location")
         stored.tensor.raw_data = data
 
 
-def external_files(model: onnx.ModelProto, folder: Path) -> set[Path]:
-    """The files that hold tensors of a model, with every link followed.
+def external_files(model: onnx.ModelProto, path: Path) -> set[Path]:
+    """The files that hold tensors of a model: absolute, by the names that lead to them, links not followed.
 
     Args:
         model: as it was read.
-        folder: the folder of the model file, resolved.
+        path: the model file.
 
     Raises:
-        ModelError: one of them lies outside of the folder, or does not exist.
+        ModelError: one of them lies outside of its folder, or does not exist.
     """
     found = set()
     for stored in stored_tensors(model):
         if stored.tensor.data_location == TensorProto.EXTERNAL:
             entries = {entry.key: entry.value for entry in stored.tensor.external_data}
-            found.add(_contained(stored, entries.get("location", ""), folder))
+            found.add(_contained(stored, entries.get("location", ""), path).named)
     return found
 
 
-def _read(stored: Stored, folder: Path) -> bytes:
+def _read(stored: Stored, model: Path) -> bytes:
     """The bytes of one tensor, exactly as many as its dimensions call for."""
     tensor = stored.tensor
     if tensor.data_type == TensorProto.STRING or tensor.HasField("raw_data"):
@@ -91,7 +109,7 @@ def _read(stored: Stored, folder: Path) -> bytes:
             f"{stored.label} takes {expected} bytes, but the model says that its external data has "
             f"{length}"
         )
-    path = _contained(stored, entries.get("location", ""), folder)
+    _, path, folder = _contained(stored, entries.get("location", ""), model)
     # Not blocking, so that a pipe put in the file's place can not hold us up.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -123,8 +141,8 @@ def _number(stored: Stored, entries: dict[str, str], key: str, default: int) -> 
     return int(text)
 
 
-def _contained(stored: Stored, location: str, folder: Path) -> Path:
-    """The file of a location, with every link followed, inside of the folder."""
+def _contained(stored: Stored, location: str, model: Path) -> _Place:
+    """The file of a location, which lies in the model's folder."""
     repair = "external data is a file in the model's folder, named relative to it; save it so."
     where = f"{stored.label} has its data in {quoted(location)}"
     if not location or "\0" in location:
@@ -134,24 +152,29 @@ def _contained(stored: Stored, location: str, folder: Path) -> Path:
         raise ModelError(f"{where}, which is an absolute path", repair)
     if ".." in parts:
         raise ModelError(f"{where}, which leads upwards", repair)
-    try:
-        path = (folder / location).resolve(strict=True)
-    except FileNotFoundError:
+    beside, home = model.absolute().parent, model.resolve().parent
+    folders = tuple(dict.fromkeys((beside.resolve(), home)))
+    for named in (beside / location, home / location):
+        try:
+            real = named.resolve(strict=True)
+        except FileNotFoundError:
+            continue
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # a loop of links is one or the other, by Python's version
+            raise ModelError(f"{where}, which cannot be resolved: {error}") from error
+        for folder in folders:
+            if real.is_relative_to(folder):
+                return _Place(named, real, folder)
         raise ModelError(
-            f"{where}, which does not exist in {folder}",
-            "copy the file there; it is a part of the model.",
-        ) from None
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # a loop of links is one or the other, by Python's version
-        raise ModelError(f"{where}, which cannot be resolved: {error}") from error
-    if not path.is_relative_to(folder):
-        raise ModelError(
-            f"{where}, which a symbolic link leads outside of {folder}",
+            f"{where}, which a symbolic link leads outside of {' and '.join(map(str, folders))}",
             "copy the file itself in the place of the link.",
         )
-    return path
+    raise ModelError(
+        f"{where}, which does not exist in {beside}",
+        "copy the file there; it is a part of the model.",
+    )
 
 
 def _check_kind(stored: Stored, path: Path, folder: Path, status: os.stat_result) -> None:
