@@ -99,9 +99,18 @@ def test_the_readme_names_tasks_that_exist(task: str) -> None:
     assert re.search(rf"^{task}:", makefile, re.MULTILINE)
 
 
-@pytest.mark.parametrize("file", ["cmake/CMakeLists.txt", "make/Makefile", "meson/meson.build"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "cmake/CMakeLists.txt",
+        "make/Makefile",
+        "meson/meson.build",
+        "bazel/model/BUILD.bazel",
+        "scikit/CMakeLists.txt",
+    ],
+)
 def test_the_page_on_builds_quotes_the_projects_of_its_tests(file: str) -> None:
     page = (ROOT / "docs" / "build.md").read_text(encoding="utf-8")
     project = ROOT / "tests" / "compiler" / "build_systems" / file
-    fence = {"cmake": "cmake", "make": "make", "meson": "meson"}[file.partition("/")[0]]
+    fence = {"bazel": "starlark", "scikit": "cmake"}.get(system := file.partition("/")[0], system)
     assert f"```{fence}\n{project.read_text(encoding='utf-8')}```" in page

@@ -108,6 +108,12 @@ def move_weights_out(path: Path) -> None:
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
 
 
+def class_of(folder: Path) -> int:
+    """The class that the model gives the numbers from 0 to 7."""
+    weights = numpy_helper.to_array(onnx.load(folder / "tiny.onnx").graph.initializer[0])
+    return int((np.arange(8, dtype=np.float32) @ weights).argmax())
+
+
 def turn_weights_round(folder: Path) -> None:
     """Other weights in the external file, and the answers that they give."""
     weights = np.fromfile(folder / "weights.bin", np.float32).reshape(8, 4)[:, ::-1]
@@ -132,8 +138,7 @@ def test_a_model_is_a_dependency_like_any_other(project: Project) -> None:
     assert code == 0, said
     model = project.folder / "model"
     stamp = project.folder / project.stamp
-    weights = numpy_helper.to_array(onnx.load(model / "tiny.onnx").graph.initializer[0])
-    expected = int((np.arange(8, dtype=np.float32) @ weights).argmax())
+    expected = class_of(model)
     assert project.classify() == f"class {expected}\n"
 
     library = next(stamp.parent.glob("*/libtiny.so"))
@@ -225,3 +230,73 @@ def test_the_toolchain_picks_the_target(
     )
     assert said in " ".join((done.stdout + done.stderr).split())
     assert (done.returncode == 0) == said.startswith("tiny.budgetc")
+
+
+CROSS = """cmake_minimum_required(VERSION 3.20)
+project(cross C)
+find_package(budgetc CONFIG REQUIRED)
+budgetc_add_model(tiny SPEC model/spec.yaml SET output.kind=static)
+add_executable(classify classify.c)
+target_link_libraries(classify PRIVATE tiny)
+"""
+
+AARCH64 = 183
+"""The number of the architecture in ELF files."""
+
+
+@pytest.mark.slow
+def test_a_toolchain_file_builds_model_and_program_for_another_machine(
+    tmp_path: Path,
+    make_tiny: Callable[[Path], Path],
+    cli_environment: dict[str, str],
+) -> None:
+    """With zig as the cross compiler, and a generator that builds several configurations from one folder."""
+    (tmp_path / "model").mkdir()
+    spec = make_tiny(tmp_path / "model")
+    pi = "pi: {kind: aarch64, cpu: cortex-a72}"
+    spec.write_text(f"{spec.read_text()}targets: {{host: {{}}, {pi}}}\n")
+    (tmp_path / "CMakeLists.txt").write_text(CROSS)
+    shutil.copyfile(PROJECTS / "make" / "classify.c", tmp_path / "classify.c")
+    compiler = tmp_path / "cc-aarch64"
+    compiler.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m ziglang cc -target aarch64-linux-musl "$@"\n'
+    )
+    compiler.chmod(0o755)
+    (tmp_path / "toolchain.cmake").write_text(
+        "set(CMAKE_SYSTEM_NAME Linux)\nset(CMAKE_SYSTEM_PROCESSOR aarch64)\n"
+        f'set(CMAKE_C_COMPILER "{compiler}")\n'
+    )
+    tool("ninja")
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [tool("cmake"), *command],
+            cwd=tmp_path,
+            env={
+                **cli_environment,
+                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+                "ZIG_GLOBAL_CACHE_DIR": f"{cli_environment['BUDGETC_CACHE']}/zig",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={tmp_path / 'toolchain.cmake'}"
+    folder = f"-Dbudgetc_DIR={cmake.__path__[0]}"
+    run("-S", ".", "-B", "out", "-G", "Ninja Multi-Config", toolchain, folder)
+    library = tmp_path / "out" / "tiny.budgetc" / "pi" / "libtiny.a"
+    for configuration in ("Release", "Debug"):
+        run("--build", "out", "--config", configuration)
+        program = tmp_path / "out" / configuration / "classify"
+        assert int.from_bytes(program.read_bytes()[18:20], "little") == AARCH64
+        if qemu := shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static"):
+            said = subprocess.check_output([qemu, program], text=True)
+            assert said == f"class {class_of(tmp_path / 'model')}\n"
+    built = library.stat().st_mtime_ns
+    assert "no work to do" in run("--build", "out", "--config", "Release")
+    assert library.stat().st_mtime_ns == built
+    assert not (tmp_path / "out" / "tiny.budgetc" / "host").exists()

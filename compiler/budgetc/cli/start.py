@@ -4,6 +4,9 @@ import sys
 
 from budgetc.version import VERSION
 
+_FOLDERS = {"--cmakedir": "cmake", "--bazeldir": "bazel"}
+"""Where the files for build systems lie, below the package."""
+
 
 def main() -> None:
     """Run the command that the process was started with, and end the process."""
@@ -11,10 +14,10 @@ def main() -> None:
     if arguments == ["--version"]:
         print(f"budgetc {VERSION}")
         return
-    if arguments == ["--cmakedir"]:
+    if len(arguments) == 1 and arguments[0] in _FOLDERS:
         from pathlib import Path
 
-        print(Path(__file__).parents[1] / "cmake")
+        print(Path(__file__).parents[1] / _FOLDERS[arguments[0]])
         return
     if arguments[:1] == ["compile"]:
         from budgetc.cli.current import answer

@@ -1,7 +1,8 @@
 """Weights in files beside a model: only regular files of the model's own folder are read.
 
-Where the model is named by a symbolic link, its folder is the one of the link, and behind it the one of the file that
-the link leads to: build systems lay out their inputs as links, and so do stores of models.
+Where the model is named by a symbolic link, its folder is that of the link, and what lies in it may be links into the
+folder that the model's own link leads to: build systems lay out their inputs so, and so do stores of models. Beside the
+file that the link leads to nothing is looked for: a build system would not know of it.
 """
 
 import os
@@ -30,7 +31,7 @@ class _Place(NamedTuple):
     Attributes:
         named: as the model and its own path name it.
         real: with every link followed.
-        folder: the model's folder that contains it, resolved.
+        folder: the one that contains it, resolved: the model's, or that of the file which the model's link leads to.
     """
 
     named: Path
@@ -152,28 +153,27 @@ def _contained(stored: Stored, location: str, model: Path) -> _Place:
         raise ModelError(f"{where}, which is an absolute path", repair)
     if ".." in parts:
         raise ModelError(f"{where}, which leads upwards", repair)
-    beside, home = model.absolute().parent, model.resolve().parent
-    folders = tuple(dict.fromkeys((beside.resolve(), home)))
-    for named in (beside / location, home / location):
-        try:
-            real = named.resolve(strict=True)
-        except FileNotFoundError:
-            continue
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # a loop of links is one or the other, by Python's version
-            raise ModelError(f"{where}, which cannot be resolved: {error}") from error
-        for folder in folders:
-            if real.is_relative_to(folder):
-                return _Place(named, real, folder)
+    beside = model.absolute().parent
+    named = beside / location
+    folders = tuple(dict.fromkeys((beside.resolve(), model.resolve().parent)))
+    try:
+        real = named.resolve(strict=True)
+    except FileNotFoundError:
         raise ModelError(
-            f"{where}, which a symbolic link leads outside of {' and '.join(map(str, folders))}",
-            "copy the file itself in the place of the link.",
-        )
+            f"{where}, which does not exist in {beside}",
+            "put the file there, or a link to it where the model is a link; it is a part of the model.",
+        ) from None
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # a loop of links is one or the other, by Python's version
+        raise ModelError(f"{where}, which cannot be resolved: {error}") from error
+    for folder in folders:
+        if real.is_relative_to(folder):
+            return _Place(named, real, folder)
     raise ModelError(
-        f"{where}, which does not exist in {beside}",
-        "copy the file there; it is a part of the model.",
+        f"{where}, which a symbolic link leads outside of {' and '.join(map(str, folders))}",
+        "copy the file itself in the place of the link.",
     )
 
 
