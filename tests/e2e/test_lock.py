@@ -79,8 +79,15 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+EVERY = "all of these at once"
+
+
+@pytest.mark.parametrize(
+    "name", [EVERY, *(pytest.param(name, marks=pytest.mark.large) for name in ENVIRONMENTS)]
+)
 def test_the_same_bytes_anywhere(locked, tmp_path, name):
+    others = ENVIRONMENTS.values() if name == EVERY else [ENVIRONMENTS[name]]
+    environment = {key: value for other in others for key, value in other.items()}
     elsewhere = tmp_path / name
     shutil.copytree(locked, elsewhere, ignore=shutil.ignore_patterns("out"))
     begin = time.monotonic()
@@ -88,7 +95,7 @@ def test_the_same_bytes_anywhere(locked, tmp_path, name):
         *("compile", "spec.yaml", "--locked", "--out", "built"),
         cache=tmp_path / "cache",
         cwd=elsewhere,
-        env=ENVIRONMENTS[name],
+        env=environment,
     )
     assert code == 0, said
     assert digests(elsewhere / "built" / "host") == digests(locked / "out" / "host")
