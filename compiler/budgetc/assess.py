@@ -23,6 +23,7 @@ from budgetc.measure.metrics import Metric, Scores
 from budgetc.measure.quality import Quality, compare
 from budgetc.measure.size import size_of
 from budgetc.model import Model
+from budgetc.regression import Regression, binding_regressions
 from budgetc.run import start
 from budgetc.verdict import Measurement
 from budgetc.verification.oracle import feeds
@@ -219,7 +220,14 @@ def run_steps(
 
 
 def assess(
-    built: Built, job: Job, reference: Reference, budgets: Budgets, runner: Runner, say: Say
+    built: Built,
+    job: Job,
+    reference: Reference,
+    budgets: Budgets,
+    runner: Runner,
+    say: Say,
+    *,
+    regressions: Sequence[Regression] = (),
 ) -> Assessment:
     """Run the library on this machine, directly or emulated, and measure everything a budget may ask for.
 
@@ -227,8 +235,19 @@ def assess(
         BinaryError: the library crashed or hung.
     """
     names = entry_names(built.interface.entries)
+    timed = [r for r in binding_regressions(regressions) if r.figure == "latency"]
     first, *further = (
-        _assess(built, entry, model, job, each, budgets, runner, _of(name, say))
+        _assess(
+            built,
+            entry,
+            model,
+            job,
+            each,
+            budgets,
+            runner,
+            _of(name, say),
+            [r.limit_of(name) for r in timed if name in r.baseline],
+        )
         for entry, model, each, name in zip(
             built.interface.entries,
             built.optimised.model.entries,
@@ -258,8 +277,9 @@ def _assess(
     budgets: Budgets,
     runner: Runner,
     say: Say,
+    limits: Sequence[float],
 ) -> Assessment:
-    """One entry point, by its interface and the model that it was made of."""
+    """One entry point, by its interface and the model that it was made of; limits are of its seconds."""
     size = size_of(built.library, job.capability)
     arena = interface.workspace_bytes
     say("preparing to run it")  # builds the target's libc the first time
@@ -284,7 +304,7 @@ def _assess(
         if not emulated:
             say("measuring latency")
             peers = {} if device else reference.peers
-            latency = _latency(harness, reference, peers, budgets)
+            latency = _latency(harness, reference, peers, budgets, limits)
         uncounted = _uncounted(runner, job) if emulated else ""
         counted = emulated and not uncounted
         instructions = harness.count(reference.inputs) if counted else None
@@ -337,7 +357,11 @@ def _quality(outputs: Outputs, reference: Reference) -> Quality | None:
 
 
 def _latency(
-    harness: Harness, reference: Reference, sessions: Mapping[str, Session], budgets: Budgets
+    harness: Harness,
+    reference: Reference,
+    sessions: Mapping[str, Session],
+    budgets: Budgets,
+    limits: Sequence[float],
 ) -> Latency:
     ports = harness.interface.inputs
     first = {
@@ -348,4 +372,4 @@ def _latency(
     peers: dict[str, Callable[[int], npt.NDArray[np.int64]]] = {
         name: timer(session, first) for name, session in sessions.items()
     }
-    return measure_latency(harness.time, peers, budgets.latency)
+    return measure_latency(harness.time, peers, budgets.latency, limits)

@@ -26,6 +26,7 @@ from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
 from budgetc.registry import make_passes
+from budgetc.regression import Now, Regression, baseline_files, load_regressions
 from budgetc.report.page import write_report
 from budgetc.result import Result, TargetResult
 from budgetc.search.explorer import Effort
@@ -78,7 +79,7 @@ def compile(  # noqa: A001  the public name of what the tool does
     results: list[TargetResult] = []
     journals: list[Journal] = []
     asked, answers = (
-        question(spec, digests, chosen, destination),
+        question(spec, {**digests, **_baselines(spec)}, chosen, destination),
         Answers(cache_folder() / "answers"),
     )
     with ExitStack() as stack:
@@ -195,6 +196,7 @@ def _inquiry(
         splits=splits,
         subject=subject_for(spec, job, splits, metric),
         effort=effort,
+        regressions=regressions_for(name, hardware, splits, metric),
     )
 
 
@@ -233,6 +235,25 @@ def job_for(spec: Spec, hardware: Hardware, model: Model, model_file: Path, spli
     )
 
 
+def regressions_for(
+    name: str, hardware: Hardware, splits: Splits, metric: Metric
+) -> tuple[Regression, ...]:
+    """What the budgets of a target allow against their baseline.
+
+    Raises:
+        LockError: the baseline is no lock.
+        SpecError: it has not got what is held against it.
+    """
+    latency, evaluation = hardware.budgets.latency, splits.evaluation
+    now = Now(
+        runner=hardware.runner,
+        statistic=latency.statistic if latency else "p50",
+        metric=metric.name,
+        evaluation=evaluation.digest if evaluation else None,
+    )
+    return load_regressions(hardware.budgets, name, now)
+
+
 def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
     """Read and check everything that a spec names, without compiling: what `budgetc check` does.
 
@@ -240,7 +261,8 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
         BudgetcError: with what is wrong, where.
     """
     metric = resolve_metric(spec.quality.metric, spec.model.parent)
-    budgets_of_targets = [hardware_of(spec, name).budgets for name in spec.targets]
+    hardware = {name: hardware_of(spec, name) for name in spec.targets}
+    budgets_of_targets = [each.budgets for each in hardware.values()]
     for budgets in budgets_of_targets:
         if budgets.quality:
             check_quality_budget(budgets.quality, metric)
@@ -263,7 +285,10 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
             "is quantized already",
             "compare with onnxruntime, which runs the model as it is.",
         )
-    return model, load_splits(spec, model, metric), metric
+    splits = load_splits(spec, model, metric)
+    for name, each in hardware.items():
+        regressions_for(name, each, splits, metric)  # for what it refuses
+    return model, splits, metric
 
 
 def named_targets(spec: Spec, names: Sequence[str] | None) -> list[str]:
@@ -322,6 +347,12 @@ def _int8_peer(budgets: Budgets) -> bool:
     """Whether a budget is relative to the quantized model in onnxruntime."""
     limit = budgets.latency.max if budgets.latency else None
     return isinstance(limit, Relative) and limit.peer == "onnxruntime-int8"
+
+
+def _baselines(spec: Spec) -> dict[str, str]:
+    """sha256 of the locks that a spec is held against. No artefact is made from them: they decide verdicts alone."""
+    files = baseline_files([spec.budgets_for(name) for name in spec.targets])
+    return {f"baseline {path}": file_digest(path) for path in files}
 
 
 def source_digests(spec: Spec, model: Model, splits: Splits) -> dict[str, str]:

@@ -1,18 +1,20 @@
 """What is expected of a candidate before it is built, and how far that is from keeping the budgets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from budgetc_specs.budgets import Budgets, Relative
 from budgetc_specs.units import format_bytes, format_points, format_seconds
 
+from budgetc.regression import Regression, binding_regressions
 from budgetc.verdict import BudgetName
 
 _LEAST_DROP = 0.001
 """A budget that allows no drop at all is passed by parts of a tenth of a point."""
 
 _LOSS_DIGITS = 6
+_TINY = 1e-12
 
 Goal = Literal["quality", "latency", "size", "memory"]
 
@@ -109,10 +111,12 @@ class Limits:
     Attributes:
         budgets: as the spec has them.
         peers: seconds of one inference of each peer, for relative budgets.
+        regressions: what they allow against a baseline.
     """
 
     budgets: Budgets
     peers: Mapping[str, float] = field(default_factory=dict)
+    regressions: Sequence[Regression] = ()
 
     @property
     def names(self) -> tuple[BudgetName, ...]:
@@ -127,7 +131,13 @@ class Limits:
             ("quality", quality if overall else None),
             ("worst_slice", quality if sliced else None),
         )
-        return tuple(name for name, budget in pairs if budget and budget.level == "error")
+        names = [name for name, budget in pairs if budget and budget.level == "error"]
+        return (*names, *(r.name for r in binding_regressions(self.regressions)))
+
+    @property
+    def unjudged(self) -> tuple[BudgetName, ...]:
+        """Budgets that no candidate can keep, since nothing can be held against them here."""
+        return tuple(r.name for r in self.regressions if r.why_not and r.level == "error")
 
     @property
     def seconds(self) -> float | None:
@@ -159,8 +169,10 @@ class Limits:
                 found[name] = 0.0 if seconds is None or limit is None else seconds / limit - 1
             elif name == "quality":
                 found[name] = self._quality(figures, hopeful=hopeful)
-            else:  # what its slices lose is known of a library only
+            elif name == "worst_slice":  # what its slices lose is known of a library only
                 found[name] = 0.0
+        for regression in binding_regressions(self.regressions):
+            found[regression.name] = _grown(regression, figures, hopeful=hopeful)
         return found
 
     def _quality(self, figures: Figures, *, hopeful: bool) -> float:
@@ -173,6 +185,19 @@ class Limits:
         if budget.min is not None and value is not None:
             return (budget.min - value) / max(abs(budget.min), _LEAST_DROP)
         return 0.0
+
+
+def _grown(regression: Regression, figures: Figures, *, hopeful: bool) -> float:
+    """How far a candidate passes what a baseline allows, as a part of it."""
+    if regression.figure == "quality":
+        drop = figures.least_drop if hopeful else figures.drop
+        if drop is None:
+            return 0.0
+        return (drop - regression.drop) / max(abs(regression.drop), _LEAST_DROP)
+    latency = figures.fastest if hopeful else figures.latency
+    found = {"size": figures.size, "memory": figures.memory, "latency": latency}
+    reached = found[regression.figure]
+    return 0.0 if reached is None else reached / max(regression.limit, _TINY) - 1
 
 
 def rank(figures: Figures, objective: tuple[Goal, ...]) -> tuple[float, ...]:

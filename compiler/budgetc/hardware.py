@@ -62,12 +62,11 @@ def hardware_of(spec: Spec, name: str) -> Hardware:
             f"write at most {board.cores}.",
         )
     own = section.budgets
-    budgets = Budgets(
-        size=own.size or _within(board.flash, spec.budgets.size, SizeBudget),
-        memory=own.memory or _within(board.ram, spec.budgets.memory, MemoryBudget),
-        latency=own.latency or spec.budgets.latency,
-        quality=own.quality or spec.budgets.quality,
-    )
+    memories = {
+        "size": own.size or _within(board.flash, spec.budgets.size, SizeBudget),
+        "memory": own.memory or _within(board.ram, spec.budgets.memory, MemoryBudget),
+    }
+    budgets = spec.budgets_for(name).model_copy(update=memories)
     sheet = board_sheet(board, section.threads)
     return _reached(name, section, Hardware(board.kind, sheet, budgets, _own(sheet), board))
 

@@ -8,13 +8,14 @@ from budgetc_specs.spec import Spec
 
 from budgetc.measure.metrics import resolve_metric
 from budgetc.model import model_files
+from budgetc.regression import baseline_files
 
 
 def input_files(spec: Spec, spec_file: Path, targets: Sequence[str] | None) -> tuple[Path, ...]:
     """Every file that a build of a spec depends on, the spec's own first; sorted from then on.
 
-    The model, files that hold its weights, archives of samples and slices, descriptions of boards, and the module of
-    a metric with what it imports from beside the spec.
+    The model, files that hold its weights, archives of samples and slices, descriptions of boards, locks that budgets
+    are held against, and the module of a metric with what it imports from beside the spec.
 
     Args:
         spec: as it was loaded.
@@ -30,6 +31,7 @@ def input_files(spec: Spec, spec_file: Path, targets: Sequence[str] | None) -> t
         board = spec.targets[name].board if name in spec.targets else None
         if isinstance(board, Path):
             found.add(board.absolute())
+    found.update(baseline_files([spec.budgets_for(name) for name in spec.targets]))
     found.update(_metric_files(spec, spec_file))
     return (spec_file.absolute(), *sorted(found - {spec_file.absolute()}))
 

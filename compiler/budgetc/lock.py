@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import LockError, SpecError, quoted
 from budgetc_specs.spec import Spec
 from budgetc_targets.contract import Point
@@ -214,15 +215,24 @@ def write_lock(lock: Lock, artefacts: Mapping[str, Path]) -> None:
 def spec_values(spec: Spec) -> dict[str, str]:
     """What a spec means, by dotted keys: every value that is not a default, files by their names alone.
 
-    The model and the data are not in it: what they hold counts, not where they lie.
+    The model and the data are not in it: what they hold counts, not where they lie. Nor is a baseline, which decides
+    nothing of what is built; it often is the lock before, which a new one takes the place of.
     """
-    exclude = _UNDECISIVE
-    written = spec.model_dump(mode="json", exclude_defaults=True, exclude=exclude)
-    values = spec.model_dump(mode="python", exclude_defaults=True, exclude=exclude)
+    spec = _without_baseline(spec)
+    written = spec.model_dump(mode="json", exclude_defaults=True, exclude=_UNDECISIVE)
+    values = spec.model_dump(mode="python", exclude_defaults=True, exclude=_UNDECISIVE)
     search = {k: v for k, v in written.pop("search", {}).items() if k != "executor"}
     if search:  # who works does not count, only what is made
         written["search"] = search
     return dict(sorted(_flat("", written, values)))
+
+
+def _without_baseline(spec: Spec) -> Spec:
+    def freed(budgets: Budgets) -> dict[str, Budgets]:
+        return {"budgets": budgets.model_copy(update={"max_regression": None})}
+
+    targets = {n: t.model_copy(update=freed(t.budgets)) for n, t in spec.targets.items()}
+    return spec.model_copy(update={**freed(spec.budgets), "targets": targets})
 
 
 def differences(kind: str, locked: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

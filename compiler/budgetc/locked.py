@@ -386,17 +386,33 @@ def _inputs(sources: Mapping[str, str]) -> dict[str, str]:
 
 
 def _figures(measurement: Mapping[str, Any]) -> dict[str, float | str]:
-    """The figures that budgets are about: bytes, seconds, and quality as its metric has it."""
+    """The figures that budgets are about: bytes, seconds, and quality as its metric has it.
+
+    Those of further entry points have the entry's name behind a space.
+    """
     latency, quality = measurement["latency"], measurement["quality"]
     found: dict[str, float | str] = {
         "size_bytes": measurement["size"]["bytes"],
-        "memory_bytes": measurement["memory"]["bytes"],
+        **_entry_figures(measurement, ""),
     }
+    for entry, each in measurement.get("entries", {}).items():
+        found |= _entry_figures(each, f" {entry}")
     if latency:
         found["latency_statistic"] = latency["statistic"]
-        found["latency_s"] = latency["seconds"]["ours"]
-        found["latency_low_s"], found["latency_high_s"] = latency["interval_s"]
     if quality:
         found["quality_metric"] = quality["metric"]
         found["quality"], found["quality_drop"] = quality["value"], quality["drop"]
+    return found
+
+
+def _entry_figures(measurement: Mapping[str, Any], suffix: str) -> dict[str, float | str]:
+    """Memory and latency of one entry point; `stack_bytes` where a run has measured it."""
+    memory, latency = measurement["memory"], measurement["latency"]
+    found: dict[str, float | str] = {f"memory_bytes{suffix}": memory["bytes"]}
+    if memory["stack"] is not None:
+        found[f"stack_bytes{suffix}"] = memory["stack"]
+    if latency:
+        found[f"latency_s{suffix}"] = latency["seconds"]["ours"]
+        low, high = latency["interval_s"]
+        found |= {f"latency_low_s{suffix}": low, f"latency_high_s{suffix}": high}
     return found

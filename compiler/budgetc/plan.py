@@ -12,7 +12,13 @@ from budgetc.assess import synthetic
 from budgetc.baseline import make_session, seconds_of_inference
 from budgetc.build import Job, run_passes, write_models
 from budgetc.cache import cache_folder, using_cache
-from budgetc.compile import job_for, load_inputs, named_targets, subject_for
+from budgetc.compile import (
+    job_for,
+    load_inputs,
+    named_targets,
+    regressions_for,
+    subject_for,
+)
 from budgetc.figures import Limits
 from budgetc.hardware import hardware_of
 from budgetc.predict.latency import Clockwork
@@ -57,7 +63,8 @@ def plan(
                 model_file, model.path, job.capability, calibrated=job.calibration is not None
             )
             subject = subject_for(spec, job, splits, metric)
-            limits = Limits(budgets, _peer(job, budgets.latency and budgets.latency.max, scratch))
+            peer = _peer(job, budgets.latency and budgets.latency.max, scratch)
+            limits = Limits(budgets, peer, regressions_for(name, hardware, splits, metric))
             observer(Event("stage", name, text="predicting candidates"))
             clock = Clockwork(timings_of(job.timings, job.kind, job.capability), job.capability)
             simulations = Simulations(job, subject, pool, cache_folder() / "simulations", clock)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from budgetc_specs.capability import Capability
 
 from budgetc.figures import Figures, Goal
+from budgetc.regression import figure_of
 from budgetc.verdict import BudgetName, Measurement, Verdict
 from budgetc.verification.report import Report
 
@@ -94,7 +95,9 @@ class Point:
     @property
     def text(self) -> str:
         """One line for people."""
-        return f"with {self.budget}: {self.allow} this one keeps all budgets: {self.recipe}"
+        figure = figure_of(self.budget)
+        field = f"max_regression.{figure}" if figure else self.budget
+        return f"with {field}: {self.allow} this one keeps all budgets: {self.recipe}"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any, Literal
 from budgetc_specs.budgets import (
     Budgets,
     LatencyBudget,
-    Level,
     MemoryBudget,
     QualityBudget,
     Relative,
     SizeBudget,
 )
 from budgetc_specs.errors import SpecError, quoted
+from budgetc_specs.fields import Level
 from budgetc_specs.units import format_bytes, format_points, format_seconds
 
 from budgetc.measure.doubt import ROUNDING, doubt_of_drop, doubt_of_value
@@ -24,7 +24,17 @@ from budgetc.measure.quality import FEWEST, Quality, Slice
 from budgetc.measure.size import Size
 
 Status = Literal["PASS", "FAIL", "UNDECIDED", "WARN"]
-BudgetName = Literal["size", "memory", "latency", "quality", "worst_slice"]
+BudgetName = Literal[
+    "size",
+    "memory",
+    "latency",
+    "quality",
+    "worst_slice",
+    "size_regression",
+    "memory_regression",
+    "latency_regression",
+    "quality_regression",
+]
 
 _GRAVITY: dict[Status, int] = {"PASS": 0, "WARN": 1, "UNDECIDED": 2, "FAIL": 3}
 
@@ -78,6 +88,7 @@ class Verdict:
             metric), `metric`, or `x onnxruntime-int8` for multiples of a peer.
         doubt: why the evaluation data are too few to decide it, where they are; the figure decides
             all the same.
+        baseline: what a regression is held against: bytes, seconds or the metric; None of other budgets.
     """
 
     budget: BudgetName
@@ -89,6 +100,7 @@ class Verdict:
     text: str
     unit: str
     doubt: str = ""
+    baseline: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -111,12 +123,12 @@ def judge(budgets: Budgets, measurement: Measurement) -> tuple[Verdict, ...]:
         verdicts.append(_size(budgets.size, measurement))
     if budgets.memory:
         memory = budgets.memory
-        verdicts.append(_worst(entries, [_memory(memory, each) for each in entries]))
+        verdicts.append(worst_of(entries, [_memory(memory, each) for each in entries]))
     if budgets.latency:
         latency = budgets.latency
-        verdicts.append(_worst(entries, [_latency(latency, each) for each in entries]))
+        verdicts.append(worst_of(entries, [_latency(latency, each) for each in entries]))
     if budgets.quality:
-        verdicts += judge_quality(budgets.quality, measurement.quality, _why_not_run(measurement))
+        verdicts += judge_quality(budgets.quality, measurement.quality, why_not_run(measurement))
     return tuple(verdicts)
 
 
@@ -134,7 +146,7 @@ def check_quality_budget(budget: QualityBudget, metric: Metric) -> None:
         )
 
 
-def _worst(entries: Sequence[Measurement], verdicts: Sequence[Verdict]) -> Verdict:
+def worst_of(entries: Sequence[Measurement], verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict that counts; its text says which entry point it is of, and what the others are."""
     worst = max(verdicts, key=lambda v: (_GRAVITY[v.status], v.excess))
     if len(verdicts) == 1:
@@ -165,9 +177,9 @@ def _memory(budget: MemoryBudget, measurement: Measurement) -> Verdict:
     if verdict.status != "PASS":
         return verdict
     if memory.stack is None:
-        why = _why_not_run(measurement)
+        why = why_not_run(measurement)
         return replace(
-            verdict, status=_status("UNDECIDED", budget.level), text=f"{verdict.text}; {why}"
+            verdict, status=leveled("UNDECIDED", budget.level), text=f"{verdict.text}; {why}"
         )
     if memory.warning:
         return replace(verdict, status="WARN", text=f"{verdict.text}; {memory.warning}")
@@ -178,7 +190,7 @@ def _exact(name: BudgetName, level: Level, limit: int, measured: int, parts: str
     status: Status = "PASS" if measured <= limit else "FAIL"
     text = f"{name}: {format_bytes(measured)} of {format_bytes(limit)} ({parts})"
     return Verdict(
-        name, limit, measured, None, measured / limit - 1, _status(status, level), text, "bytes"
+        name, limit, measured, None, measured / limit - 1, leveled(status, level), text, "bytes"
     )
 
 
@@ -189,10 +201,10 @@ def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
     latency = measurement.latency
     unit = f"x {budget.max.peer}" if isinstance(budget.max, Relative) else "seconds"
     what = f"latency: {budget.statistic}"
-    undecided = _status("UNDECIDED", budget.level)
+    undecided = leveled("UNDECIDED", budget.level)
     seconds = latency.ours.statistic(latency.statistic) if latency else None
     if latency is None or seconds is None or measurement.emulated or not measurement.executed:
-        why = _why_not_run(measurement)
+        why = why_not_run(measurement)
         if measurement.executed and measurement.emulated:
             there = f"; {format_seconds(seconds)} there" if seconds is not None else ""
             why = f"emulated{there}; an emulator's times say nothing about the target"
@@ -217,7 +229,7 @@ def _latency(budget: LatencyBudget, measurement: Measurement) -> Verdict:
         measured,
         interval,
         measured / limit - 1,
-        _status(latency.decision, budget.level),
+        leveled(latency.decision, budget.level),
         text,
         unit,
     )
@@ -316,12 +328,12 @@ def _worst_slice(limit: float, level: Level, quality: Quality | None, why_not: s
 
 def _unmeasured(name: BudgetName, limit: float, level: Level, unit: str, why_not: str) -> Verdict:
     text = f"{name.replace('_', ' ')}: {why_not}"
-    status = _status("UNDECIDED", level)
+    status = leveled("UNDECIDED", level)
     return Verdict(name, limit, None, None, 0.0, status, text, unit)
 
 
 def _by_figure(excess: float, level: Level) -> Status:
-    return _status("PASS" if excess <= ROUNDING else "FAIL", level)
+    return leveled("PASS" if excess <= ROUNDING else "FAIL", level)
 
 
 def _values(quality: Quality | Slice, metric: str = "") -> str:
@@ -329,12 +341,14 @@ def _values(quality: Quality | Slice, metric: str = "") -> str:
     return f"{name} {quality.value:.4g}, float model {quality.reference:.4g}"
 
 
-def _why_not_run(measurement: Measurement) -> str:
+def why_not_run(measurement: Measurement) -> str:
+    """Why a figure that takes a run is not there, in words."""
     reason = f": {measurement.reason}" if measurement.reason else ""
     return f"not measured{reason}" if measurement.executed else f"not executed{reason}"
 
 
-def _status(status: Status, level: Level) -> Status:
+def leveled(status: Status, level: Level) -> Status:
+    """A status as a budget's level has it: what only warns fails nothing."""
     return "WARN" if level == "warning" and status != "PASS" else status
 
 

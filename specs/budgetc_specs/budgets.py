@@ -1,4 +1,4 @@
-"""The four budgets: what the artefact may cost and what it may lose."""
+"""The budgets: what the artefact may cost and what it may lose."""
 
 import math
 import re
@@ -15,7 +15,8 @@ from pydantic import (
 )
 
 from budgetc_specs.errors import Refusal, did_you_mean, quoted
-from budgetc_specs.fields import TIME_UNITS, Bytes, Points, in_document, one_of
+from budgetc_specs.fields import TIME_UNITS, Bytes, Level, Points, in_document, one_of
+from budgetc_specs.regression import RegressionBudget
 from budgetc_specs.section import Section
 from budgetc_specs.units import DURATION_HELP, NUMBER, format_seconds, parse_seconds
 
@@ -29,9 +30,6 @@ _LATENCY_HELP = (
     'a latency is a number with a unit, such as "10 ms" or "250 us", '
     'or relative to a peer, such as "1.0 x onnxruntime".'
 )
-
-Level = Annotated[Literal["error", "warning"], one_of("error", "warning")]
-"""Whether a missed budget fails the build or is only reported."""
 
 Statistic = Annotated[
     Literal["p50", "p90", "p99", "mean"],
@@ -198,6 +196,9 @@ class Budgets(Section):
     quality: QualityBudget | None = Field(
         default=None, description="Quality on the evaluation data"
     )
+    max_regression: RegressionBudget | None = Field(
+        default=None, description="How much worse than a baseline, a lock, the artefact may be"
+    )
 
     def overridden_by(self, other: "Budgets") -> "Budgets":
         """These budgets, each replaced whole where the other has one."""
@@ -206,4 +207,5 @@ class Budgets(Section):
             memory=other.memory or self.memory,
             latency=other.latency or self.latency,
             quality=other.quality or self.quality,
+            max_regression=other.max_regression or self.max_regression,
         )

@@ -25,9 +25,11 @@ from budgetc_specs.units import (
     NUMBER,
     SECONDS,
     format_bytes,
+    format_percent,
     format_points,
     format_seconds,
     parse_bytes,
+    parse_percent,
     parse_points,
     parse_seconds,
 )
@@ -78,6 +80,14 @@ Points = Annotated[
 ]
 """A loss of quality as a fraction, written `0.5 pp` for 0.005."""
 
+Percent = Annotated[
+    float,
+    _measure(parse_percent),
+    PlainSerializer(lambda fraction: format_percent(fraction, exact=True), when_used="json"),
+    measure_schema(["%"], "2 %"),
+]
+"""A growth as a fraction, written `2 %` for 0.02."""
+
 
 Aim = Literal["quality", "latency", "size", "memory"]
 """What can be optimised."""
@@ -99,6 +109,10 @@ def one_of(*known: str, later: Iterable[str] = ()) -> BeforeValidator:
         raise Refusal(f"{quoted(value)} is not {choices}", hint)
 
     return BeforeValidator(check)
+
+
+Level = Annotated[Literal["error", "warning"], one_of("error", "warning")]
+"""Whether a missed budget fails the build or is only reported."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The spec: a model, its data, the budgets it must keep and the hardware it must keep them on."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -228,13 +229,19 @@ def _nameless(name: str, target: Any) -> Found:
 
 def _unjudged(budgets: Any, info: ValidationInfo, loc: tuple[str, ...]) -> Found:
     """A quality budget that no evaluation data, or no slices, can judge."""
-    budget, data = _given(budgets, "quality"), info.data.get("data")
-    if budget is None or data is None:
+    data = info.data.get("data")
+    if data is None:
         return []
-    if data.evaluation is None:
-        hint = 'name labelled samples, "data: {evaluation: eval.npz}", or remove the budget.'
-        refusal = Refusal("a quality budget needs evaluation data", hint)
-        return [((*loc, "quality"), refusal, budget)]
+    found: Found = []
+    for place in (("quality",), ("max_regression", "quality")):
+        budget = functools.reduce(_given, place, budgets)
+        if budget is not None and data.evaluation is None:
+            hint = 'name labelled samples, "data: {evaluation: eval.npz}", or remove the budget.'
+            refusal = Refusal("a quality budget needs evaluation data", hint)
+            found.append(((*loc, *place), refusal, budget))
+    budget = _given(budgets, "quality")
+    if found or budget is None:
+        return found
     quality = info.data.get("quality")
     if quality is not None and quality.slices is None and _given(budget, "worst_slice") is not None:
         hint = 'say what a slice is, such as "quality: {slices: label}" for each class.'

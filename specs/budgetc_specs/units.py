@@ -32,13 +32,14 @@ _SYNONYMS = {"kB": "KB", "µs": "us", "μs": "us"}  # SI writes kB; micro sign a
 
 # The digits are bounded, so that no text can ask for a number of a million digits.
 NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,30})?"
-_QUANTITY = re.compile(rf"([+-]?{NUMBER})\s*([^\W\d_]*)")
+_QUANTITY = re.compile(rf"([+-]?{NUMBER})\s*([^\W\d_]*|%)")
 
 SIZE_HELP = (
     'a size is a number with a unit, such as "48 KiB" or "4 MB" (1 KiB = 1024 B, 1 KB = 1000 B).'
 )
 DURATION_HELP = 'a time is a number with a unit, such as "10 ms" or "250 us".'
 POINTS_HELP = 'a loss of quality is a number of percentage points, such as "0.5 pp".'
+PERCENT_HELP = 'a growth is a number of percent, such as "2 %".'
 
 
 def parse_bytes(value: object) -> int:
@@ -78,6 +79,18 @@ def parse_points(value: object) -> float:
     return float(fraction)
 
 
+def parse_percent(value: object) -> float:
+    """A growth as a fraction: `2 %` is 0.02.
+
+    Raises:
+        Refusal: the text is no number of percent from 0 on.
+    """
+    fraction = _quantity(value, {"%": Fraction(1, 100)}, "growth", PERCENT_HELP)
+    if fraction < 0:
+        raise Refusal(f"{quoted(value)} is below zero", PERCENT_HELP)
+    return float(fraction)
+
+
 def format_bytes(count: int, *, exact: bool = False) -> str:
     """A size for people: `48 KiB`, `61.8 KiB`; with `exact`, text that parses back to it."""
     units = ("GiB", "MiB", "KiB", "B")
@@ -104,6 +117,13 @@ def format_points(fraction: float, *, exact: bool = False) -> str:
     if exact:
         return f"{_exact(Fraction(fraction) * 100, Fraction(1, 100))} pp"
     return f"{_short(fraction * 100)} pp"
+
+
+def format_percent(fraction: float, *, exact: bool = False) -> str:
+    """A fraction as percent: `2 %`; with `exact`, text that parses back to it."""
+    if exact:
+        return f"{_exact(Fraction(fraction) * 100, Fraction(1, 100))} %"
+    return f"{_short(fraction * 100)} %"
 
 
 def format_amount(value: float, unit: str) -> str:

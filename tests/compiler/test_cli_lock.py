@@ -1,8 +1,15 @@
 """`budgetc lock` and `compile --locked`: exit codes, and what they say."""
 
 import json
+import re
 
+import jsonschema
+import numpy as np
+import onnx
+import pytest
+from budgetc.ci.schema import result_schema
 from budgetc.cli.lock import locked_mode
+from onnx import helper, numpy_helper
 
 
 def test_a_lock_from_beginning_to_end(budgetc_cli, tiny):
@@ -47,3 +54,92 @@ def test_another_lock_is_another_request(tmp_path):
     plain = locked_mode(None, frozen=False)
     other = locked_mode(tmp_path / "other.lock", frozen=False)
     assert len({plain, other, locked_mode(None, frozen=True)}) == 3
+
+
+@pytest.fixture
+def against_its_lock(budgetc_cli, tiny):
+    """The tiny model, locked, with budgets against that lock."""
+    text = tiny.read_text()
+    locked = budgetc_cli("lock", tiny, "--out", tiny.parent / "out", "-q")
+    assert locked.returncode == 0, locked.stderr
+    allowed = "size: 2 %, memory: 2 %, latency: 10000 %, quality: 1 pp"
+    lines = f"  max_regression: {{baseline: spec.lock, {allowed}}}\npasses"
+    tiny.write_text(text.replace("passes", lines))
+    return tiny
+
+
+def statuses(result):
+    (target,) = result["targets"]
+    (trial,) = target["trials"]
+    return {v["budget"]: v["status"] for v in trial["verdicts"]}
+
+
+def test_what_has_not_become_worse_passes(budgetc_cli, against_its_lock):
+    spec = against_its_lock
+    checked = budgetc_cli("check", spec)
+    assert "at most 2 % above spec.lock" in checked.stdout, checked.stderr
+    done = budgetc_cli("compile", spec, "--out", spec.parent / "now", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    jsonschema.validate(result, result_schema())
+    found = statuses(result)
+    assert {s for name, s in found.items() if name.endswith("_regression")} == {"PASS"}
+    assert len(found) == 6
+    # The section is nothing that the lock must fit, and a new lock is held against the old one.
+    assert budgetc_cli("compile", spec, "--locked", "--out", spec.parent / "again").returncode == 0
+    assert budgetc_cli("lock", spec, "--out", spec.parent / "new", "-q").returncode == 0
+
+
+def test_a_regression_breaks_the_build_with_the_verdict(budgetc_cli, against_its_lock, tmp_path):
+    """The model is trained anew and has three times the weights."""
+    spec = against_its_lock
+    file = spec.parent / "tiny.onnx"
+    model = onnx.load(file)
+    (held,) = model.graph.initializer
+    weights = numpy_helper.to_array(held)
+    wide = np.random.default_rng(1).standard_normal((len(weights), 64)).astype(np.float32)
+    narrow = np.linalg.pinv(wide) @ weights
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(
+        [numpy_helper.from_array(wide, "a"), numpy_helper.from_array(narrow, "b")]
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("Gemm", ["x", "a"], ["h"], name="wide"),
+            helper.make_node("Gemm", ["h", "b"], ["y"], name="narrow"),
+        ]
+    )
+    onnx.save(model, file)
+    files = {kind: tmp_path / kind for kind in ("junit", "markdown", "sarif")}
+    options = [word for kind, path in files.items() for word in (f"--{kind}", path)]
+    done = budgetc_cli("compile", spec, "--out", spec.parent / "now", *options)
+    assert done.returncode == 1
+    assert re.search(r"size_regression .* FAIL", done.stdout)
+    assert re.search(
+        r"size regression: .* KiB, [\d.]+ % more than the .* of spec.lock", done.stdout
+    )
+    assert not (spec.parent / "now" / "host").exists()
+    assert 'name="size_regression"' in files["junit"].read_text()
+    assert "size regression: " in files["markdown"].read_text()
+    assert "budget-size-regression" in files["sarif"].read_text()
+    # The lock is asked for again by its file: what it says now decides.
+    lock = spec.with_suffix(".lock")
+    lock.write_text(re.sub(r"size_bytes = .*", "size_bytes = 99999.0", lock.read_text()))
+    done = budgetc_cli("compile", spec, "--out", spec.parent / "now", "--json")
+    assert statuses(json.loads(done.stdout))["size_regression"] == "PASS"
+
+
+def test_latencies_of_another_machine_are_not_judged_and_all_else_is(budgetc_cli, against_its_lock):
+    spec = against_its_lock
+    lock = spec.with_suffix(".lock")
+    other = re.sub(r"\nfingerprint = .*", '\nfingerprint = "another"', lock.read_text())
+    lock.write_text(re.sub(r"\ncpu = .*", '\ncpu = "Another CPU"', other))
+    done = budgetc_cli("compile", spec, "--out", spec.parent / "now", "--json")
+    assert done.returncode == 1
+    found = statuses(json.loads(done.stdout))
+    assert found.pop("latency_regression") == "UNDECIDED"
+    assert set(found.values()) == {"PASS"}
+    assert 'was measured on "Another CPU"' in done.stderr
+    warned = 'budgets.max_regression.latency={max: "1 %", level: warning}'
+    done = budgetc_cli("compile", spec, "--out", spec.parent / "now", "--set", warned, "-q")
+    assert done.returncode == 0, done.stderr

@@ -60,6 +60,7 @@ def test_every_budget_in_order_and_as_json():
         "status": "PASS",
         "unit": "bytes",
         "doubt": "",
+        "baseline": None,
         "text": "size: 40 KiB of 48 KiB (code 10 KiB, constants 28 KiB, data 0 B, the rest 2 KiB)",
     }
     assert judge(Budgets(), MEASURED) == ()

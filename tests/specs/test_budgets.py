@@ -138,7 +138,7 @@ def test_all_findings_come_at_once() -> None:
         ),
         "power": (
             '"power" is not a field here',
-            "the fields here are size, memory, latency, quality.",
+            "the fields here are size, memory, latency, quality, max_regression.",
         ),
     }
 

@@ -58,7 +58,8 @@ def test_every_field_of_the_spec_is_there_and_described() -> None:
 
 def test_every_field_is_on_the_reference_page() -> None:
     paths = {path for path, _ in properties(json_schema()) if ".budgets." not in path}
-    paths = {re.sub(r"budgets\.\w+\.level", "budgets.*.level", path) for path in paths}
+    level = re.compile(r"budgets\.(max_regression\.)?\w+\.level")
+    paths = {level.sub("budgets.*.level", path) for path in paths}
     assert [path for path in sorted(paths) if f"`{path}`" not in PAGE] == []
 
 
@@ -74,7 +75,7 @@ def test_what_the_reference_page_shows_is_valid_and_can_be_loaded(
 ) -> None:
     value = plain(text)
     data = {"calibration": "some.npz", "evaluation": "test.npz"}
-    others = ["valid.npz", "groups.npz"]
+    others = ["valid.npz", "groups.npz", "model.lock"]
     VALIDATOR.validate({"model": "m.onnx", **value})
     for name in ("m.onnx", "keywords.onnx", "models/keywords.onnx", *data.values(), *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -110,12 +111,21 @@ GOOD = [
     },
     {"search": {"candidates": 3, "executor": "local:2"}},
     {"search": {"executor": "tcp://scheduler.lan:8786"}},
+    {"budgets": {"max_regression": {"baseline": "a.lock", "size": "2 %", "latency": "10%"}}},
+    {"budgets": {"max_regression": {"baseline": "a.lock", "memory": {"max": "0 %"}}}},
+    {
+        "data": {"evaluation": "e.npz"},
+        "budgets": {"max_regression": {"baseline": "a.lock", "quality": "0.2 pp"}},
+    },
     {"objective": "size"},
     {"objective": ["latency", "memory"]},
 ]
 BAD = [
     {"budgets": {"size": 48}},
     {"budgets": {"size": "48"}},
+    {"budgets": {"max_regression": {"size": "2 %"}}},
+    {"budgets": {"max_regression": {"baseline": "a.lock", "size": "2 KiB"}}},
+    {"budgets": {"max_regression": {"baseline": "a.lock", "quality": "2 %"}}},
     {"budgets": {"size": "48 kib"}},
     {"budgets": {"latency": "5 KiB"}},
     {"budgets": {"latency": "1 x openvino"}},

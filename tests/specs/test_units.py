@@ -7,9 +7,11 @@ from budgetc_specs.errors import Refusal
 from budgetc_specs.units import (
     format_amount,
     format_bytes,
+    format_percent,
     format_points,
     format_seconds,
     parse_bytes,
+    parse_percent,
     parse_points,
     parse_seconds,
 )
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 SIZE = 'a size is a number with a unit, such as "48 KiB" or "4 MB" (1 KiB = 1024 B, 1 KB = 1000 B).'
 TIME = 'a time is a number with a unit, such as "10 ms" or "250 us".'
 POINTS = 'a loss of quality is a number of percentage points, such as "0.5 pp".'
+PERCENT = 'a growth is a number of percent, such as "2 %".'
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,14 @@ def test_points() -> None:
     assert parse_points("100 pp") == 1
 
 
+def test_percent() -> None:
+    assert parse_percent("2 %") == 0.02
+    assert parse_percent("0%") == 0
+    assert parse_percent("150 %") == 1.5
+    assert (format_percent(0.025), format_percent(1 / 3)) == ("2.5 %", "33.3 %")
+    assert parse_percent(format_percent(1 / 3, exact=True)) == 1 / 3
+
+
 @pytest.mark.parametrize(
     ("parse", "value", "message", "repair"),
     [
@@ -92,7 +103,15 @@ def test_points() -> None:
             f"the units are ns, us, ms, s, min, h.\n{TIME}",
         ),
         (parse_seconds, "1 mins", '"mins" is not a unit of time', f'did you mean "min"?\n{TIME}'),
-        (parse_points, "0.5 %", '"0.5 %" is not a quality', POINTS),
+        (
+            parse_points,
+            "0.5 %",
+            '"%" is not a unit of quality',
+            f"the units are pp.\n{POINTS}",
+        ),
+        (parse_percent, "2 pp", '"pp" is not a unit of growth', f"the units are %.\n{PERCENT}"),
+        (parse_percent, 2, '"2" has no unit', PERCENT),
+        (parse_percent, "-1 %", '"-1 %" is below zero', PERCENT),
         (parse_points, 0.5, '"0.5" has no unit', POINTS),
         (parse_points, "-1 pp", '"-1 pp" is not between 0 and 100 percentage points', POINTS),
         (parse_points, "101 pp", '"101 pp" is not between 0 and 100 percentage points', POINTS),

@@ -18,6 +18,10 @@ RULES = {
     "budget-latency": "An inference takes longer than allowed.",
     "budget-quality": "Quality is lower than allowed.",
     "budget-worst-slice": "Quality of one slice is lower than allowed.",
+    "budget-size-regression": "The library is larger than the baseline allows.",
+    "budget-memory-regression": "An inference takes more memory than the baseline allows.",
+    "budget-latency-regression": "An inference takes longer than the baseline allows, or was not held against it.",
+    "budget-quality-regression": "Quality is lower than the baseline allows.",
     "no-artefact": "No artefact was handed over.",
 }
 

@@ -83,7 +83,13 @@ def _trial() -> _Schema:
 def _verdict() -> _Schema:
     return _object(
         {
-            "budget": {"enum": ["size", "memory", "latency", "quality", "worst_slice"]},
+            "budget": {
+                "enum": [
+                    *("size", "memory", "latency", "quality", "worst_slice"),
+                    *("size_regression", "memory_regression"),
+                    *("latency_regression", "quality_regression"),
+                ]
+            },
             "limit": _number(),
             "measured": _or_null(_number()),
             "interval": _or_null(_pair()),
@@ -96,6 +102,7 @@ def _verdict() -> _Schema:
                 "description": "What limit, measured and interval count",
             },
             "doubt": _text("Why the data are too few to decide it"),
+            "baseline": _or_null(_number()),
         }
     )
 

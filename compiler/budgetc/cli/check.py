@@ -130,7 +130,12 @@ def _kernels(counts: dict[str, int]) -> str:
 
 def budget_texts(budgets: "Budgets") -> list[tuple[str, str]]:
     """Each budget that is set, by name, as people write it."""
-    from budgetc_specs.units import format_bytes, format_points, format_seconds
+    from budgetc_specs.units import (
+        format_bytes,
+        format_percent,
+        format_points,
+        format_seconds,
+    )
 
     texts = []
     for name, each in (("size", budgets.size), ("memory", budgets.memory)):
@@ -147,6 +152,14 @@ def budget_texts(budgets: "Budgets") -> list[tuple[str, str]]:
         if quality.worst_slice is not None:
             bounds.append(f"at most {format_points(quality.worst_slice)} in the worst slice")
         texts.append(("quality", ", ".join(bounds), quality.level))
+    if asked := budgets.max_regression:
+        source = asked.baseline.name
+        for name in ("size", "memory", "latency", "quality"):
+            if allowed := getattr(asked, name):
+                points = name == "quality"
+                amount = format_points(allowed.max) if points else format_percent(allowed.max)
+                words = f"at most {amount} {'below' if points else 'above'} {source}"
+                texts.append((f"{name} regression", words, allowed.level))
     return [(n, t + (" (warning only)" if level == "warning" else "")) for n, t, level in texts]
 
 

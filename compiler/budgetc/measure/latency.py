@@ -1,7 +1,7 @@
 """Latency with an honest interval: contestants take turns, and only a clear result counts."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -87,6 +87,7 @@ def measure_latency(
     ours: Timer,
     peers: Mapping[str, Timer],
     budget: LatencyBudget | None,
+    limits: Sequence[float] = (),
     *,
     rounds: int = _ROUNDS,
     looks: int = _LOOKS,
@@ -101,7 +102,8 @@ def measure_latency(
     Args:
         ours: runs the shipped binary.
         peers: run what it is compared with; a relative budget's peer must be among them.
-        budget: None measures once and decides nothing.
+        budget: None decides nothing.
+        limits: seconds that the interval has to clear as well; without any, and without a budget, one look will do.
         rounds: turns that each contestant takes in a look.
         looks: looks at most.
         seed: of the order of the turns and of the resampling.
@@ -133,7 +135,8 @@ def measure_latency(
             decision = decide(ratio_interval, relative.ratio)
         elif budget and not isinstance(budget.max, Relative):
             decision = decide(interval, budget.max)
-        if budget is None or decision != "UNDECIDED":
+        decided = budget is None or decision != "UNDECIDED"
+        if decided and all(decide(interval, limit) != "UNDECIDED" for limit in limits):
             break
     timings = {name: summarise(name, samples) for name, samples in taken.items()}
     mine = timings.pop(OURS)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from budgetc.report import figures
 from budgetc.report.document import Document, Target, Verdict
 
-BUDGETS = ("size", "memory", "latency", "quality", "worst_slice")
+BUDGETS = (
+    *("size", "memory", "latency", "quality", "worst_slice"),
+    *("size_regression", "memory_regression", "latency_regression", "quality_regression"),
+)
 
 _TONES = {"PASS": "pass", "WARN": "warn", "UNDECIDED": "warn", "FAIL": "fail"}
 _WORDS = {"PASS": "kept", "WARN": "warning", "UNDECIDED": "undecided", "FAIL": "missed"}

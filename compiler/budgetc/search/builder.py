@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,13 @@ from budgetc.build import Built, Job, Optimised, Say, build, run_passes
 from budgetc.entries import entry_names
 from budgetc.explain import explain
 from budgetc.predict.profile import profile, remember
+from budgetc.regression import Regression, judge_regressions
 from budgetc.result import Outcome, Trial
-from budgetc.verdict import Verdict, judge
+from budgetc.verdict import BudgetName, Verdict, judge
 from budgetc.worker import ChildDied
+
+_SMALLER: set[BudgetName] = {"size", "memory", "size_regression", "memory_regression"}
+"""Budgets that a compact library may keep where another does not."""
 
 
 class Builder:
@@ -31,13 +35,20 @@ class Builder:
         budgets: what they must keep.
         runner: how the target's programs are run.
         scratch: folder for what is made on the way.
+        regressions: what the budgets allow against a baseline.
     """
 
     def __init__(
-        self, job: Job, reference: Reference, budgets: Budgets, runner: Runner, scratch: Path
+        self,
+        job: Job,
+        reference: Reference,
+        budgets: Budgets,
+        runner: Runner,
+        scratch: Path,
+        regressions: Sequence[Regression] = (),
     ) -> None:
         self._job, self._reference, self._budgets = job, reference, budgets
-        self._runner, self._scratch = runner, scratch
+        self._runner, self._scratch, self._regressions = runner, scratch, regressions
         self._tuning_left = job.tuning
         self._count = 0
 
@@ -93,7 +104,7 @@ class Builder:
         """Build, run and judge; once more and compact where the library is too large and need not be."""
         trial, built = self._once(optimised, folder, say, compact=compact)
         missed = {verdict.budget for verdict in trial.verdicts if not verdict.holds}
-        if not compact and built.grown and missed & {"size", "memory"}:
+        if not compact and built.grown and missed & _SMALLER:
             folder = folder / "compact"
             folder.mkdir()
             smaller = self._once(optimised, folder, say, compact=True)
@@ -105,8 +116,19 @@ class Builder:
         self, optimised: Optimised, folder: Path, say: Say, *, compact: bool
     ) -> tuple[Trial, Built]:
         built = self._build(optimised, folder, say, compact=compact)
-        found = assess(built, self._job, self._reference, self._budgets, self._runner, say)
-        verdicts = judge(self._budgets, found.measurement)
+        found = assess(
+            built,
+            self._job,
+            self._reference,
+            self._budgets,
+            self._runner,
+            say,
+            regressions=self._regressions,
+        )
+        verdicts = (
+            *judge(self._budgets, found.measurement),
+            *judge_regressions(self._regressions, found.measurement),
+        )
         outcome: Outcome = "feasible" if all(v.holds for v in verdicts) else "infeasible"
         reason = ""
         for model, each in zip(optimised.model.entries, (found, *found.further), strict=True):

@@ -9,6 +9,7 @@ from itertools import combinations
 from budgetc_specs.units import SECONDS, format_bytes, parse_points
 
 from budgetc.figures import Limits
+from budgetc.regression import figure_of
 from budgetc.result import Bound, Point, Proof
 from budgetc.search.explorer import Candidate, Explorer
 from budgetc.search.selection import Selection
@@ -37,7 +38,8 @@ def prove(
         stopped: why the search ended early, or nothing.
     """
     points = []
-    for budget in limits.names:
+    # Where a budget cannot be judged here, no point would keep it, however near it is to the others.
+    for budget in () if limits.unjudged else limits.names:
         nearest = selection.nearest(budget)
         if nearest is not None and nearest.trial is not None:
             verdict = next(v for v in nearest.trial.verdicts if v.budget == budget)
@@ -45,7 +47,7 @@ def prove(
                 points.append(_point(verdict, nearest, places.index(nearest)))
     candidates = explorer.candidates
     return Proof(
-        binding=binding(selection, limits, candidates),
+        binding=limits.unjudged or binding(selection, limits, candidates),
         points=tuple(points),
         bounds=tuple(bound for bound in bounds if bound.beyond),
         tried=len(candidates),
@@ -99,10 +101,12 @@ def allowance(verdict: Verdict) -> str:
     """A value for the spec with which a measured candidate keeps the budget.
 
     Bytes are rounded up to a tenth of the unit that people read, a drop to a hundredth of a point; a latency that is
-    measured anew gets the upper end of its interval and 5 %.
+    measured anew gets the upper end of its interval and 5 %. A growth since a baseline is percent of that.
     """
     reached = verdict.measured
     assert reached is not None
+    if figure_of(verdict.budget) and verdict.unit != "fraction":
+        return _percent(verdict)
     if verdict.unit == "bytes":
         return _bytes(math.ceil(reached))
     if verdict.unit == "fraction":
@@ -128,6 +132,17 @@ def _points(fraction: float) -> str:
     while parse_points(text := f"{_decimal(hundredths, 2)} pp") < fraction:
         hundredths += 1
     return text
+
+
+def _percent(verdict: Verdict) -> str:
+    """By how much a figure may have grown since the baseline, rounded up to a tenth of a percent."""
+    reached, baseline = verdict.measured, verdict.baseline
+    assert reached is not None
+    assert baseline is not None
+    if verdict.unit == "seconds":
+        reached = max(reached, verdict.interval.high if verdict.interval else reached) * _ROOM
+    grown = max(Fraction(reached) / Fraction(baseline) - 1, Fraction(0))
+    return f"{_decimal(math.ceil(grown * 1000), 1)} %"
 
 
 def _seconds(seconds: float) -> str:

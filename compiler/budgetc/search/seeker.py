@@ -111,7 +111,7 @@ class Seeker:
         bounds = find_bounds([c.simulated for c in self._explorer.candidates], self._limits)
         beyond = any(bound.beyond for bound in bounds)
         chosen = None if beyond else self._selection.best()
-        if chosen is None and not beyond:
+        if chosen is None and not beyond and not self._limits.unjudged:
             for budget in self._limits.names:
                 share = round(most * APPROACH_SHARE / len(self._limits.names))
                 self._explorer.approach(budget, max(1, share))

@@ -101,7 +101,12 @@ class Selection:
 
     @property
     def _patience(self) -> int:
-        """Candidates that may turn out not to keep the budgets before the search gives up."""
+        """Candidates that may turn out not to keep the budgets before the search gives up.
+
+        One, where there is a budget that nothing can be held against here: its verdicts are all that there is to know.
+        """
+        if self._limits.unjudged:
+            return 1
         return max(4, self._effort.candidates // 5)
 
     def _next(

@@ -23,6 +23,7 @@ from budgetc.predict.latency import Clockwork
 from budgetc.predict.timings import Timing, timings_of
 from budgetc.progress import Event, Observer
 from budgetc.provenance import code_digest
+from budgetc.regression import Regression
 from budgetc.result import BUDGET_MISSED, Bound, TargetResult, Trial
 from budgetc.search.bounds import weight_bounds
 from budgetc.search.builder import Builder
@@ -65,6 +66,7 @@ class Inquiry:
         splits: the data.
         subject: what recipes are simulated on.
         effort: how far to go.
+        regressions: what the budgets allow against a baseline.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Inquiry:
     splits: Splits
     subject: Subject
     effort: Effort
+    regressions: tuple[Regression, ...] = ()
 
     @property
     def baseline(self) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def survey(inquiry: Inquiry, peers: Mapping[str, float], observer: Observer) -> 
     space = find_space(
         job.model_file, job.model.path, job.capability, calibrated=job.calibration is not None
     )
-    limits = Limits(inquiry.budgets, peers)
+    limits = Limits(inquiry.budgets, peers, inquiry.regressions)
     if _nothing_to_choose(inquiry, limits):
         space = Space((), space.preamble, space.notes)
     found = measure_sensitivity(space, replace(inquiry.subject, samples=SENSITIVITY_SAMPLES), say)
@@ -154,11 +157,11 @@ def try_recipe(
     def say(text: str) -> None:
         observer(Event("stage", inquiry.name, str(recipe), text, 1, 1))
 
-    builder = Builder(inquiry.job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
+    builder = _builder(inquiry, scratch)
     trial, built = builder.measure(recipe, say, alone=True)
     observer(Event("built", inquiry.name, str(recipe), outcome_of(trial), 1, 1))
     chosen = trial if trial.outcome == "feasible" else None
-    limits = Limits(inquiry.budgets)
+    limits = Limits(inquiry.budgets, regressions=inquiry.regressions)
     bounds = [b for b in weight_bounds(trial.weight_bytes, limits, "with this recipe") if b.beyond]
     code = 0 if chosen else InfeasibleError.exit_code if bounds else BUDGET_MISSED
     if trial.outcome == "wrong numbers":
@@ -221,7 +224,7 @@ def search_target(
     timings = journal.once("timings", lambda: _timings(job))
     clock = Clockwork(map(Timing.from_json, timings), job.capability)
     simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations", clock)
-    builder = Builder(job, inquiry.reference, inquiry.budgets, inquiry.runner, scratch)
+    builder = _builder(inquiry, scratch)
     seeker = Seeker(
         known.space,
         known.knobs,
@@ -250,6 +253,17 @@ def search_target(
         layers=found.layers,
     )
     return result, found.built
+
+
+def _builder(inquiry: Inquiry, scratch: Path) -> Builder:
+    return Builder(
+        inquiry.job,
+        inquiry.reference,
+        inquiry.budgets,
+        inquiry.runner,
+        scratch,
+        inquiry.regressions,
+    )
 
 
 def _timings(job: Job) -> list[dict[str, Any]]:
@@ -283,7 +297,8 @@ def _question(inquiry: Inquiry) -> dict[str, Any]:
     return {
         **_about(inquiry),
         "target": inquiry.name,
-        "budgets": inquiry.budgets.model_dump(mode="json"),
+        "budgets": inquiry.budgets.model_dump(mode="json", exclude={"max_regression"}),
+        "regressions": [asdict(each) for each in inquiry.regressions],
         "capability": job.capability.model_dump(mode="json"),
         "library": [job.name, job.library, job.trials, job.tuning],
         "data": [each and each.digest for each in data],
