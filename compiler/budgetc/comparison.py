@@ -116,7 +116,10 @@ def _compared(target: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Co
         named = " and ".join(
             quoted((m.get("machine") or {}).get("cpu", "unknown")) for m in (old, new)
         )
-        note = f"latencies were measured on {named}, so they are not compared"
+        note = (
+            f"latencies were measured on {named}, so they are not compared; "
+            "compile or lock both on one kind of machine"
+        )
     statuses = [{v["budget"]: v["status"] for v in each.get("verdicts", ())} for each in (old, new)]
     texts = [_texts(each) for each in (old, new)]
     return Comparison(

@@ -166,3 +166,19 @@ def test_a_spec_means_the_same_wherever_it_lies_and_however_it_is_written(tiny):
     )
     assert spec_values(load_spec(elsewhere / "other.yaml", ())) == here
     assert spec_values(load_spec(tiny, ["budgets.size=32 KiB"])) != here
+
+
+def test_a_baseline_is_nothing_that_a_lock_must_fit(tmp_path):
+    """Or none could be made anew: it often is the lock before."""
+    (tmp_path / "m.onnx").touch()
+    (tmp_path / "spec.lock").touch()
+    file = tmp_path / "spec.yaml"
+    plain = "model: m.onnx\nbudgets: {size: 4 KiB%s}\ntargets: {host: {budgets: {memory: 1 KiB%s}}}"
+    file.write_text(plain % ("", ""))
+    without = spec_values(load_spec(file))
+    assert without["budgets.size.max_bytes"] == "4 KiB"
+    asked = ", max_regression: {baseline: spec.lock, size: 2 %}"
+    file.write_text(plain % (asked, asked))
+    assert spec_values(load_spec(file)) == without
+    file.write_text(f"model: m.onnx\nbudgets: {{{asked[2:]}}}")
+    assert spec_values(load_spec(file)) == {"output.name": "m"}
