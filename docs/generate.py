@@ -12,9 +12,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from budgetc.boards import board_names, find_board
 from budgetc.measure.metrics import GROUP, metric_options, resolve_metric
-from budgetc.registry import PASSES, TARGETS, find_pass, find_target, installed
+from budgetc.plugins import installed
+from budgetc.registry import PASSES, TARGETS, find_pass, find_target
+from budgetc.status import STATUSES
 from budgetc_passes.offer import Searchable
 from budgetc_specs.capability import Capability
+from budgetc_specs.errors import exit_codes
 from budgetc_specs.units import format_bytes
 
 DOCS = Path(__file__).parent
@@ -237,6 +240,19 @@ def metrics_page() -> str:
         + _table(("metric", "what it says", "better", "labels", "options"), rows)
         + _OWN_METRICS
     )
+
+
+def exit_code_table() -> str:
+    """The exit codes, as README.md and budgets.md have them."""
+    rows = [(str(each.code), each.meaning.rstrip(".")) for each in exit_codes()]
+    return _table(("code", "meaning"), rows)
+
+
+def status_table() -> str:
+    """The verdicts, as budgets.md has them."""
+    split = ((f"{status}", *text.rsplit(". ", 1)) for status, text in STATUSES.items())
+    rows = [(status, text, then.rstrip(".")) for status, text, then in split]
+    return _table(("verdict", "meaning", "so"), rows)
 
 
 def own(group: str) -> list[str]:

@@ -20,9 +20,10 @@ from budgetc.measure.latency import Latency, Statistic, measure_latency
 from budgetc.measure.memory import Memory, memory_of
 from budgetc.measure.size import Size, size_of
 from budgetc.model import Model, parse_model
+from budgetc.plugins import installed
 from budgetc.predict.profile import Call
 from budgetc.predict.replay import replay
-from budgetc.registry import TARGETS, find_target, installed
+from budgetc.registry import TARGETS, find_target
 
 PEER: Peer = "onnxruntime"
 STATISTICS: tuple[Statistic, ...] = ("p50", "p90", "p99", "mean")

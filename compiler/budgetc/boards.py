@@ -8,7 +8,7 @@ from budgetc_specs.board import Board
 from budgetc_specs.document import load_board
 from budgetc_specs.errors import EnvironmentError_, SpecError, did_you_mean, quoted
 
-from budgetc.registry import installed
+from budgetc.plugins import installed
 
 BOARDS = "budgetc.boards"
 _SUFFIX = ".toml"

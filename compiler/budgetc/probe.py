@@ -9,7 +9,8 @@ from budgetc_specs.board import Board
 from budgetc_specs.errors import EnvironmentError_
 from budgetc_specs.units import format_bytes, parse_bytes
 
-from budgetc.registry import TARGETS, find_target, installed
+from budgetc.plugins import installed
+from budgetc.registry import TARGETS, find_target
 
 HOST = "host"
 _MIB = 1024 * 1024

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from budgetc.fingerprint import LIBRARIES, PACKAGES
-from budgetc.registry import PASSES, TARGETS, installed
+from budgetc.plugins import installed
+from budgetc.registry import PASSES, TARGETS
 from budgetc.store import file_digest
 
 SOURCES = {".py", ".c", ".h"}

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from budgetc_passes.contract import Pass
@@ -12,25 +11,9 @@ from budgetc_specs.errors import EnvironmentError_, SpecError, did_you_mean, quo
 from budgetc_specs.recipe import Recipe, Step
 from budgetc_targets.contract import Device, Target
 
+from budgetc.plugins import distribution_of, installed
+
 PASSES, TARGETS, RUNNERS = "budgetc.passes", "budgetc.targets", "budgetc.runners"
-
-
-def installed(group: str) -> Mapping[str, EntryPoint]:
-    """The entry points of a group by name.
-
-    Raises:
-        EnvironmentError_: two distributions claim one name.
-    """
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=group):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise EnvironmentError_(
-                f"two plugins are called {quoted(point.name)} in {group}: {other.value} of "
-                f"{_owner(other)} and {point.value} of {_owner(point)}",
-                "uninstall one of the two.",
-            )
-    return dict(sorted(found.items()))
 
 
 def find_target(kind: str) -> Target:
@@ -142,7 +125,7 @@ def _load(group: str, name: str, what: str, listing: str) -> Any:
 def made_by(group: str, name: str) -> str:
     """A plugin and its distribution, as messages name it."""
     point = installed(group)[name]
-    return f"{point.value} of {_owner(point)}"
+    return f"{point.value} of {distribution_of(point)}"
 
 
 @functools.cache
@@ -161,7 +144,3 @@ def _unfit(group: str, name: str) -> EnvironmentError_:
         f"the plugin {made_by(group, name)} does not keep the contract of {group}",
         "reinstall or uninstall it.",
     )
-
-
-def _owner(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "an unknown distribution"

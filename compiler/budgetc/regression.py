@@ -16,7 +16,8 @@ from budgetc.lock import LockedTarget, read_lock
 from budgetc.machine import machine_fingerprint, machine_words
 from budgetc.measure.doubt import ROUNDING
 from budgetc.measure.latency import Interval, Statistic, decide
-from budgetc.verdict import BudgetName, Measurement, Status, Verdict, leveled, why_not_run, worst_of
+from budgetc.status import Status
+from budgetc.verdict import BudgetName, Measurement, Verdict, leveled, why_not_run, worst_of
 
 Figure = Literal["size", "memory", "latency", "quality"]
 

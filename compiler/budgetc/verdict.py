@@ -22,8 +22,8 @@ from budgetc.measure.memory import Memory
 from budgetc.measure.metrics import Metric
 from budgetc.measure.quality import FEWEST, Quality, Slice
 from budgetc.measure.size import Size
+from budgetc.status import Status
 
-Status = Literal["PASS", "FAIL", "UNDECIDED", "WARN"]
 BudgetName = Literal[
     "size",
     "memory",

@@ -187,18 +187,19 @@ class QualityBudget(Section):
         return self
 
 
+def _budget(kind: type[Section]) -> Any:
+    """A budget that need not be set, described by what its class says of itself."""
+    return Field(default=None, description=(kind.__doc__ or "").partition("\n")[0].rstrip("."))
+
+
 class Budgets(Section):
     """What the artefact must keep, all of it at once; a budget that is left out does not bind."""
 
-    size: SizeBudget | None = Field(default=None, description="Bytes to deploy")
-    memory: MemoryBudget | None = Field(default=None, description="RAM of one inference")
-    latency: LatencyBudget | None = Field(default=None, description="Time of one inference")
-    quality: QualityBudget | None = Field(
-        default=None, description="Quality on the evaluation data"
-    )
-    max_regression: RegressionBudget | None = Field(
-        default=None, description="How much worse than a baseline, a lock, the artefact may be"
-    )
+    size: SizeBudget | None = _budget(SizeBudget)
+    memory: MemoryBudget | None = _budget(MemoryBudget)
+    latency: LatencyBudget | None = _budget(LatencyBudget)
+    quality: QualityBudget | None = _budget(QualityBudget)
+    max_regression: RegressionBudget | None = _budget(RegressionBudget)
 
     def overridden_by(self, other: "Budgets") -> "Budgets":
         """These budgets, each replaced whole where the other has one."""

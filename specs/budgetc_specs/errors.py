@@ -12,7 +12,8 @@ _LINE_WIDTH = 100
 class BudgetcError(Exception):
     """Something that budgetc can name: what is wrong, and how to repair it.
 
-    Exit codes 0 (budgets met), 1 (a budget missed) and 130 (interrupted) have no exception.
+    Of each kind below, the first paragraph says what its exit code means and the second what to do about it, for users:
+    `exit_codes` takes them from there.
     """
 
     exit_code: ClassVar[int] = 70
@@ -63,7 +64,13 @@ class Diagnostic:
 
 
 class SpecError(BudgetcError):
-    """The spec, an override or the command line is wrong; holds every finding, not the first."""
+    """The spec or the command line is wrong.
+
+    Each finding says where, what holds and the repair; all of them come at once. `budgetc check SPEC` looks for them
+    without compiling, `budgetc schema` lets an editor find them while you write.
+
+    `diagnostics` holds every finding, not the first.
+    """
 
     exit_code = 2
 
@@ -79,45 +86,117 @@ class SpecError(BudgetcError):
 
 
 class InfeasibleError(BudgetcError):
-    """No model of the search space can meet a budget, proven before anything was built."""
+    """Infeasible, proven before anything was built: no library can be that small.
+
+    The certificate names the bound and the nearest points, each with a value to write into the spec. `budgetc plan
+    SPEC` says the same before a build.
+    """
 
     exit_code = 3
 
 
 class EnvironmentError_(BudgetcError):  # noqa: N801, N818  the plain name is a builtin
-    """This machine lacks a tool, package or resource; the repair names the command to run."""
+    """This machine lacks something: a package, a tool, memory, disk.
+
+    The message names the command that repairs it; `budgetc doctor` tries everything that is needed.
+    """
 
     exit_code = 4
 
 
 class LockError(BudgetcError):
-    """The lock file does not fit the spec, the model, the data or the tools."""
+    """The lock does not fit the spec, the model, the data or the tools.
+
+    The message has a line for each difference, with the value in the lock and the value now. Undo what has changed, or
+    make the lock anew: `budgetc lock SPEC`.
+    """
 
     exit_code = 5
 
 
 class WrongNumbersError(BudgetcError):
-    """The binary's outputs differ from the reference by more than rounding explains."""
+    """The binary's numbers are wrong: a bug of budgetc, caught before the hand-over.
+
+    Its outputs differ from onnxruntime's by more than rounding explains. The message names the layer at fault and a
+    folder with a small model that shows it: report that. `--set passes=clean` may give a library meanwhile.
+    """
 
     exit_code = 6
 
 
 class ModelError(BudgetcError):
-    """The ONNX model is invalid, untrusted or beyond what budgetc can compile."""
+    """The model is invalid, untrusted or beyond what can be compiled.
+
+    The message names the node and the reason. Export the model anew, or without what is named; `budgetc check SPEC`
+    says whether every operator can be compiled.
+    """
 
     exit_code = 7
 
 
 class TargetUnreachableError(BudgetcError):
-    """The device that a target names cannot be reached or does not answer."""
+    """The device that a target names cannot be reached, or does not answer.
+
+    Try what `ssh` says to the address in `targets.NAME.runner`. Without `runner`, the library is built and judged by
+    what this machine can run.
+    """
 
     exit_code = 8
 
 
 class InternalError(BudgetcError):
-    """A fault of budgetc itself; the message starts with `BUG:` and says what to report."""
+    """A bug of budgetc.
+
+    The message starts with `BUG:` and names a log to report it with, beside the spec and, if you may share it, the
+    model.
+    """
 
     exit_code = 70
+
+
+_WITHOUT_ERROR = {
+    0: """Every budget of every target holds, and the artefacts are written.""",
+    1: """A budget is missed or undecided; nothing is written.
+
+    The table of verdicts says which, and the certificate what comes nearest, with a value to write into the spec. An
+    UNDECIDED latency wants a quieter machine, more room, or `level: warning`.
+    """,
+    130: """Interrupted; what was there is untouched.
+
+    The next run of the same spec goes on where this one was.
+    """,
+}
+"""Exit codes that no error has, in the same form."""
+
+
+@dataclass(frozen=True)
+class ExitCode:
+    """What a command ended with.
+
+    Attributes:
+        code: the number.
+        meaning: in a sentence.
+        repair: what to do about it, or nothing.
+    """
+
+    code: int
+    meaning: str
+    repair: str
+
+
+def exit_codes() -> tuple[ExitCode, ...]:
+    """Every exit code with its meaning, in their order; another signal than Ctrl-C gives 128 and its number."""
+    ours = [kind for kind in BudgetcError.__subclasses__() if kind.__module__ == __name__]
+    said = {**_WITHOUT_ERROR, **{kind.exit_code: kind.__doc__ or "" for kind in ours}}
+    found = []
+    for code, text in sorted(said.items()):
+        meaning, repair, *_ = [*map(_joined, text.split("\n\n")), ""]
+        found.append(ExitCode(code, meaning, repair))
+    return tuple(found)
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
 
 
 class Refusal(ValueError):  # noqa: N818  a value is refused; no error by itself
@@ -147,11 +226,18 @@ class Refusal(ValueError):  # noqa: N818  a value is refused; no error by itself
         return f"{self.message}; {self.repair}" if self.repair else self.message
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean "size"?` for the nearest of the known words, or nothing where none is near."""
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """`did you mean "size"?` for the nearest of the known words, or nothing where none is near.
+
+    Args:
+        word: what was written.
+        known: what could have been meant.
+        most: words that are named at most.
+    """
     by_folded = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(word.casefold()[:64], by_folded, n=1, cutoff=0.6)
-    return f'did you mean "{by_folded[near[0]]}"?' if near else ""
+    near = difflib.get_close_matches(word.casefold()[:64], by_folded, n=most, cutoff=0.6)
+    names = [f'"{by_folded[each]}"' for each in near]
+    return f"did you mean {' or '.join(names)}?" if names else ""
 
 
 def quoted(value: object) -> str:

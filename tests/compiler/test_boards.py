@@ -41,7 +41,7 @@ def foreign(tmp_path, monkeypatch):
             EntryPoint("budgetc", "budgetc_targets.boards", BOARDS),
             EntryPoint("foreign", "foreign_boards", BOARDS),
         ]
-        monkeypatch.setattr("budgetc.registry.entry_points", lambda group: points)
+        monkeypatch.setattr("budgetc.plugins.entry_points", lambda group: points)
 
     return add
 

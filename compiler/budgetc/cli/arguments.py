@@ -7,8 +7,29 @@ from typing import Annotated
 
 import typer
 
+from budgetc.cli.completion import folders, spec_files, targets_of_the_spec
+
 SpecFile = Annotated[
-    Path, typer.Argument(metavar="SPEC", help="The spec: a YAML, JSON or TOML file.")
+    Path,
+    typer.Argument(
+        metavar="SPEC",
+        help="The spec: a YAML, JSON or TOML file.",
+        autocompletion=spec_files,
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="NAME",
+        help="Only this target of the spec. May be repeated.",
+        autocompletion=targets_of_the_spec,
+    ),
+]
+ArtefactFolder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="The folder of one target.", autocompletion=folders),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -1,14 +1,13 @@
 """`budgetc bench`: measure an artefact folder again, on this machine."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from budgetc.cli.arguments import Json
+from budgetc.cli.arguments import ArtefactFolder, Json
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
 
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A folder that `budgetc compile` wrote.")
-    ],
+    folder: ArtefactFolder,
     *,
     runs: Annotated[
         int, typer.Option("--runs", metavar="N", min=1, max=1_000_000, help="Timed inferences.")

@@ -14,6 +14,7 @@ from budgetc.cli.arguments import (
     errors_in,
     named_files,
 )
+from budgetc.cli.completion import spec_files
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
 
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 
 def check(
     specs: Annotated[
-        list[Path], typer.Argument(metavar="SPEC...", help="Specs: YAML, JSON or TOML files.")
+        list[Path],
+        typer.Argument(
+            metavar="SPEC...",
+            help="Specs: YAML, JSON or TOML files.",
+            autocompletion=spec_files,
+        ),
     ],
     overrides: Overrides = None,
     junit: Junit = None,

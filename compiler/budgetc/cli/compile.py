@@ -18,6 +18,7 @@ from budgetc.cli.arguments import (
     Quiet,
     Sarif,
     SpecFile,
+    Targets,
     errors_in,
     named_files,
 )
@@ -35,12 +36,7 @@ if TYPE_CHECKING:
 def compile_spec(
     spec: SpecFile,
     *,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target", "-t", metavar="NAME", help="Only this target of the spec. May be repeated."
-        ),
-    ] = None,
+    target: Targets = None,
     out: OutFolder = None,
     overrides: Overrides = None,
     depfile: Annotated[

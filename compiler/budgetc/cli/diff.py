@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from budgetc.cli.arguments import Json
+from budgetc.cli.completion import artefacts
 from budgetc.cli.terminal import open_terminal, say
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 _LAYERS = 20
 """Layers that are shown of each unit."""
 
-Side = Annotated[Path, typer.Argument(help="An artefact's folder, the folder above it, or a lock.")]
+Side = Annotated[
+    Path,
+    typer.Argument(
+        help="An artefact's folder, the folder above it, or a lock.", autocompletion=artefacts
+    ),
+]
 
 
 def diff(before: Side, after: Side, *, as_json: Json = False) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budgetc.cli.arguments import Overrides, SpecFile
+from budgetc.cli.completion import targets_of_the_spec
 from budgetc.cli.exits import signals_later
 
 if TYPE_CHECKING:
@@ -24,7 +25,14 @@ def layout(
     spec: SpecFile,
     *,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", metavar="NAME", help="This target of the spec.")
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="NAME",
+            help="This target of the spec.",
+            autocompletion=targets_of_the_spec,
+        ),
     ] = None,
     processor: Annotated[
         str | None,

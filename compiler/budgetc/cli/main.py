@@ -13,6 +13,7 @@ from budgetc.cli.compile import compile_spec
 from budgetc.cli.diff import diff
 from budgetc.cli.doctor import doctor
 from budgetc.cli.exits import catch_signals, guarded
+from budgetc.cli.explain import explain
 from budgetc.cli.layout import layout
 from budgetc.cli.lock import lock_spec
 from budgetc.cli.metrics import metrics
@@ -28,7 +29,6 @@ from budgetc.version import VERSION
 app = typer.Typer(
     name="budgetc",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -68,6 +68,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "verify": verify_folder,
     "diff": diff,
     "why": why,
+    "explain": explain,
     "bench": bench,
     "report": report,
     "passes": passes,

@@ -9,7 +9,7 @@ from budgetc.cli.terminal import open_terminal
 def metrics() -> int:
     """List the metrics of quality, with their options."""
     from budgetc.measure.metrics import GROUP, metric_options, resolve_metric
-    from budgetc.registry import installed
+    from budgetc.plugins import installed
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in ("metric", "what it says", "better", "labels", "options"):

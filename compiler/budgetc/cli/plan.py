@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from budgetc.cli.arguments import Json, Overrides, SpecFile
+from budgetc.cli.arguments import Json, Overrides, SpecFile, Targets
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
 
@@ -22,12 +22,7 @@ OUT_OF_REACH = 3
 def plan_spec(
     spec: SpecFile,
     *,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target", "-t", metavar="NAME", help="Only this target of the spec. May be repeated."
-        ),
-    ] = None,
+    target: Targets = None,
     overrides: Overrides = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the plan only.")] = False,

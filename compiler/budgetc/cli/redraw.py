@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from budgetc.cli.arguments import Json
+from budgetc.cli.completion import folders
 from budgetc.cli.terminal import open_terminal, say
 
 
@@ -16,6 +17,7 @@ def report(
         typer.Argument(
             metavar="FOLDER",
             help="The output folder of `budgetc compile`, or the result.json in it.",
+            autocompletion=folders,
         ),
     ],
     *,

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from budgetc.cli.completion import hardware_names
 from budgetc.cli.exits import guarded
 from budgetc.cli.terminal import open_terminal, say
 
@@ -33,7 +34,8 @@ def _list() -> int:
 
     from budgetc.boards import board_names, find_board
     from budgetc.hardware import board_sheet
-    from budgetc.registry import TARGETS, find_target, installed
+    from budgetc.plugins import installed
+    from budgetc.registry import TARGETS, find_target
 
     out = open_terminal().out
     table = _table("kind", "cpu", "runs here")
@@ -66,13 +68,19 @@ def _list() -> int:
 @targets.command("show")
 @guarded
 def show(
-    name: Annotated[str, typer.Argument(help="A kind, a CPU or a board, or a board's file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A kind, a CPU or a board, or a board's file.", autocompletion=hardware_names
+        ),
+    ],
 ) -> int:
     """Explain a kind, a CPU or a board: its capability sheet, and what a spec says to compile for it."""
     from budgetc_specs.errors import SpecError, did_you_mean, quoted
 
     from budgetc.boards import board_names, find_board
-    from budgetc.registry import TARGETS, find_target, installed
+    from budgetc.plugins import installed
+    from budgetc.registry import TARGETS, find_target
 
     kinds = installed(TARGETS)
     if Path(name).suffix or name in board_names():

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from budgetc.cli.arguments import Json
+from budgetc.cli.arguments import ArtefactFolder, Json
 from budgetc.cli.exits import signals_later
 from budgetc.cli.terminal import open_terminal, say
 
 
 def verify_folder(
-    folder: Annotated[Path, typer.Argument(help="The folder of one target.")],
+    folder: ArtefactFolder,
     *,
     data: Annotated[
         Path | None,

@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from budgetc.cli.arguments import Json
+from budgetc.cli.arguments import ArtefactFolder, Json
+from budgetc.cli.completion import figure_names
 from budgetc.cli.terminal import open_terminal
 
 if TYPE_CHECKING:
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 
 def why(
-    subject: Annotated[str, typer.Argument(metavar="size|memory|latency", help="The figure.")],
-    folder: Annotated[Path, typer.Argument(help="The folder of one target.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="size|memory|latency", help="The figure.", autocompletion=figure_names
+        ),
+    ],
+    folder: ArtefactFolder,
     *,
     most: Annotated[
         int, typer.Option("--most", "-n", min=1, help="Parts that are shown of each whole.")
