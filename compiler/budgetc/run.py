@@ -7,17 +7,16 @@ from pathlib import Path
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import EnvironmentError_
 from budgetc_specs.recipe import Recipe
-from budgetc_targets.contract import BoardRunner, Runner, WatchedRunner
+from budgetc_targets.contract import BoardRunner, Runner
 
 from budgetc.build import Built, Job, Optimised, build, link_produced
 from budgetc.cache import cache_folder
 from budgetc.load import Interface
 from budgetc.measure.harness import (
-    COUNTER,
     Harness,
-    build_counter,
     build_firmware,
     build_harness,
+    command_line,
     module_harness,
 )
 from budgetc.model import Model
@@ -68,15 +67,8 @@ def start_archive(
         command = runner.command(program)
         return Harness(command, interface, None, told=False) if command else None
     program = build_harness(capability, cache_folder(), archive, interface.symbol)
-    return Harness(command, interface, None) if (command := _watched(program, runner)) else None
-
-
-def _watched(program: Path, runner: Runner) -> list[str] | None:
-    """The command line of a program, with the plugin that counts its instructions where the runner takes one."""
-    if isinstance(runner, WatchedRunner) and not runner.why_not_counted:
-        plugin = build_counter(runner.plugin_interface, cache_folder())
-        return runner.watched(program, plugin, COUNTER)
-    return runner.command(program)
+    command = command_line(program, capability, runner, cache_folder())
+    return Harness(command, interface, None) if command else None
 
 
 @contextmanager

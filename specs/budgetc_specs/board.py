@@ -30,7 +30,7 @@ Cpu = Annotated[
 RunnerAddress = Annotated[
     str,
     Matching(
-        r"[a-z][a-z0-9-]{0,31}://[A-Za-z0-9\[][\x21-\x7e]{0,253}",
+        r"[a-z][a-z0-9+-]{0,31}://[A-Za-z0-9\[][\x21-\x7e]{0,253}",
         "the address of a device",
         'write how it is reached and where, such as "ssh://pi@raspberrypi.local".',
     ),

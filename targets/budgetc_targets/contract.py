@@ -133,6 +133,36 @@ class Device(Runner, Protocol):
         ...
 
 
+@runtime_checkable
+class ServedDevice(Device, Protocol):
+    """A device behind a server that only calls functions of libraries: one of ours starts and leads the program.
+
+    The library is `emit/agent.c` of the compiler, compiled for the device.
+    """
+
+    @property
+    def warning(self) -> str:
+        """What is to be said each time that the device is used, such as who else can use it; or nothing."""
+        ...
+
+    def served(self, program: Path, agent: Path) -> list[str] | None:
+        """The command line that runs `program` by way of the agent; None as for `command`."""
+        ...
+
+
+@runtime_checkable
+class SharedDevice(Device, Protocol):
+    """Several equal machines behind one address: each command runs on one that is free."""
+
+    def places(self) -> int:
+        """How many there are now, at least one.
+
+        Raises:
+            budgetc_specs.errors.TargetUnreachableError: none.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Region:
     """A range of addresses, in bytes."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 from budgetc.cli.exits import Terminated, catch_signals, exit_code, guarded, signals_later
-from budgetc.measure.harness import BinaryError
+from budgetc.measure.conversation import BinaryError
 from budgetc.worker import ChildDied
 from budgetc_specs import errors
 from typer.testing import CliRunner

@@ -15,7 +15,8 @@ import pytest
 from budgetc.emit.link import library_file
 from budgetc.emit.loader import render_loader
 from budgetc.emit.symbols import exported_symbols, section_sizes, undefined_symbols
-from budgetc.measure.harness import BinaryError, Harness, module_harness
+from budgetc.measure.conversation import BinaryError
+from budgetc.measure.harness import Harness, module_harness
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import SpecError
 

@@ -10,7 +10,8 @@ import pytest
 from budgetc.emit.driver import probe_symbol, write_driver, write_weights
 from budgetc.emit.link import link_library
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
-from budgetc.measure.harness import COUNTER, BinaryError, Harness, build_counter, build_harness
+from budgetc.measure.conversation import BinaryError
+from budgetc.measure.harness import COUNTER, Harness, build_counter, build_harness
 from budgetc_specs.errors import InternalError
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
@@ -283,8 +284,8 @@ def test_nothing_is_left_behind(
     harness = start(build_toy("tidy"))
     with harness:
         harness.run(samples(3))
-        folder = Path(harness._folder.name)
-        process = harness._process
+        folder = harness._talk.folder
+        process = harness._talk._process
         assert folder.exists()
         assert process is not None
     assert not folder.exists()

@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from budgetc.build import link_produced
 from budgetc.cache import cache_folder
-from budgetc.measure.harness import BinaryError, Harness, build_harness
+from budgetc.measure.conversation import BinaryError
+from budgetc.measure.harness import Harness, build_harness
 from budgetc.model import Model, parse_model
 from budgetc.registry import find_target
 from budgetc.verification.cases import Case

@@ -21,6 +21,7 @@ while read -r what from to; do
     run) tr a-z A-Z < "$from" > "$to"; echo "ok 1" ;;
     where) echo "ok $PWD" ;;
     die) exit 7 ;;
+    crash) kill -SEGV $$ ;;
     esac
 done
 """
@@ -77,7 +78,7 @@ def test_files_go_there_and_come_back(board, program, tmp_path):
     (tmp_path / "in.bin").write_text("words")
     done = talk(board, program, ["now"], "run in.bin out.bin\nwhere\n", tmp_path)
     first, second, third = done.stdout.splitlines()
-    assert (first, second) == ("ok ready now", "ok 1"), done.stderr
+    assert (first, second) == ("ok ready now on board", "ok 1"), done.stderr
     assert (tmp_path / "out.bin").read_text() == "WORDS"
     assert not Path(third.removeprefix("ok ")).exists(), "its folder is gone"
     assert done.returncode == 0

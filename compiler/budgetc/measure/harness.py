@@ -1,10 +1,6 @@
 """The shipped library at work: a small C program runs it, for every target and every figure."""
 
 import hashlib
-import os
-import select
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,29 +13,16 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import InternalError, TargetUnreachableError, WrongNumbersError
-from budgetc_targets.contract import UNREACHABLE, MemoryMap
+from budgetc_specs.errors import InternalError
+from budgetc_targets.contract import MemoryMap, Runner, ServedDevice, WatchedRunner
 
 from budgetc.emit.firmware.image import firmware_sources, link_firmware
 from budgetc.emit.zig import Zig
 from budgetc.load import Array, Interface, Port
+from budgetc.measure.conversation import ANSWER_SECONDS, Conversation
 
-_TAIL_BYTES = 2000
 COUNTER = "instructions"
 """File in a harness's working directory in which an emulator's plugin counts, where there is one."""
-
-
-class BinaryError(WrongNumbersError):
-    """The compiled model crashed, hung or refused a correct call.
-
-    Attributes:
-        cause: the signal's name such as `SIGSEGV`, `timeout`, or `refused`.
-    """
-
-    def __init__(self, message: str, cause: str) -> None:
-        super().__init__(message, "report the model and the spec; the artefact was not handed over")
-        self.cause = cause
-        self.args = (message, cause)  # what pickle hands back to __init__
 
 
 @dataclass(frozen=True)
@@ -121,6 +104,42 @@ def build_counter(interface: int, cache: Path) -> Path:
     return plugin
 
 
+def build_agent(capability: Capability, cache: Path) -> Path:
+    """The library that starts programs where only TVM's RPC server is, for a target, built once and kept in `cache`.
+
+    Raises:
+        EnvironmentError_: zig is missing or the machine does not let it work.
+    """
+    source = resources.files("budgetc.emit").joinpath("agent.c").read_bytes()
+    key = hashlib.sha256(b"\0".join((source, capability.zig_target.encode()))).hexdigest()[:24]
+    programs = cache / "harness"
+    agent = programs / f"{key}.so"
+    if not agent.exists():
+        programs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
+            (Path(temporary) / "agent.c").write_bytes(source)
+            flags = ("-target", capability.zig_target, "-std=c23", "-O2", "-s", "-fno-sanitize=all")
+            shared = ("-shared", "-fPIC", "-fvisibility=hidden", "agent.c", "-ldl", "-o", "agent")
+            Zig(cache / "zig").run("cc", *flags, *shared, cwd=Path(temporary))
+            (Path(temporary) / "agent").replace(agent)
+    return agent
+
+
+def command_line(
+    program: Path, capability: Capability, runner: Runner, cache: Path
+) -> list[str] | None:
+    """What starts a program of a target that stands alone, with all that its runner wants beside it.
+
+    That is the plugin that counts its instructions, where an emulator takes one, and the library that starts it, where
+    a device is behind a server that calls functions of libraries. None where such programs cannot be run here.
+    """
+    if isinstance(runner, WatchedRunner) and not runner.why_not_counted:
+        return runner.watched(program, build_counter(runner.plugin_interface, cache), COUNTER)
+    if isinstance(runner, ServedDevice):
+        return runner.served(program, build_agent(capability, cache))
+    return runner.command(program)
+
+
 def module_harness(cache: Path) -> Path:
     """The harness for WebAssembly modules, a program in JavaScript, kept in `cache`; it answers to all but threads."""
     source = resources.files("budgetc.emit").joinpath("harness.mjs").read_bytes()
@@ -182,28 +201,21 @@ class Harness:
         command: Sequence[str],
         interface: Interface,
         library: Path | None,
-        seconds: float = 600.0,
+        seconds: float = ANSWER_SECONDS,
         *,
         told: bool = True,
     ) -> None:
         self.interface = interface
-        self._seconds = seconds
         sizes = [str(interface.workspace_bytes)]
         for ports in (interface.inputs, interface.outputs):
             sizes += [str(len(ports)), *(str(port.nbytes) for port in ports)]
         opened = str(library.resolve()) if library else "-"
-        self._command = [*command, opened, interface.symbol, *sizes] if told else [*command]
-        self._folder = tempfile.TemporaryDirectory(prefix="budgetc-harness-")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pending = b""
-        self._loaded = False
+        words = [opened, interface.symbol, *sizes] if told else []
+        subject = f"{interface.name}: the compiled model"
+        self._talk = Conversation([*command, *words], subject, seconds)
 
     def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._close()
-            raise
+        self._talk.__enter__()
         return self
 
     def __exit__(
@@ -212,10 +224,12 @@ class Harness:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None and self._process is not None:
-            self._process.kill()  # it may be in the middle of a long answer that nobody waits for
-        self._stop()
-        self._folder.cleanup()
+        self._talk.__exit__(kind, error, trace)
+
+    @property
+    def machine(self) -> str:
+        """The device on which the program runs, as that calls itself; empty where nothing was said of one."""
+        return self._talk.machine
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run every sample once and return the outputs.
@@ -231,9 +245,9 @@ class Harness:
             InternalError: the arrays do not fit the interface.
             BinaryError: the library crashed, hung or returned an error code.
         """
-        folder = Path(self._folder.name)
+        folder = self._talk.folder
         steps = self._write(inputs, "inputs.bin")
-        done = self._ask("run inputs.bin outputs.bin")
+        done = self._talk.ask("run inputs.bin outputs.bin")
         if done != [str(steps)]:
             raise InternalError(f"BUG: the harness ran {done} of {steps} inferences")
         raw = np.fromfile(folder / "outputs.bin", np.uint8).reshape(steps, -1)
@@ -249,11 +263,11 @@ class Harness:
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Take the first sample of `inputs` as the one that `time` runs; at first that is zeros."""
         self._write(inputs, "inputs.bin")
-        self._ask("load inputs.bin")
+        self._talk.ask("load inputs.bin")
 
     def time(self, count: int) -> npt.NDArray[np.int64]:
         """Nanoseconds of each of `count` inferences on the loaded sample, the first ones cold."""
-        return np.array(self._ask(f"time {count}"), np.int64)
+        return np.array(self._talk.ask(f"time {count}"), np.int64)
 
     def profile(self, count: int, probe: str) -> npt.NDArray[np.int64]:
         """Time the steps of a probed library (`budgetc.emit.driver.write_driver`) on the loaded sample.
@@ -265,15 +279,14 @@ class Harness:
         Returns:
             Nanoseconds between one call of the probe and the next, of shape (count, calls - 1).
         """
-        moments = int(self._ask(f"profile {count} {probe} moments.bin")[0])
-        file = Path(self._folder.name) / "moments.bin"
+        moments = int(self._talk.ask(f"profile {count} {probe} moments.bin")[0])
+        file = self._talk.folder / "moments.bin"
         return np.fromfile(file, np.int64).reshape(count, moments - 1)
 
     def memory(self) -> Memory:
         """Memory of the first inference of a process, measured in a process of its own."""
-        self._stop()
-        self._start()
-        resident, anonymous, stack = map(int, self._ask("memory"))
+        self._talk.restart()
+        resident, anonymous, stack = map(int, self._talk.ask("memory"))
         return Memory(resident, anonymous, stack)
 
     def count(self, inputs: Mapping[str, Array]) -> int:
@@ -283,12 +296,12 @@ class Harness:
         their difference.
         """
         self.load(inputs)
-        counter = Path(self._folder.name) / COUNTER
+        counter = self._talk.folder / COUNTER
         if not counter.exists():
-            return int(self._ask("count")[0])
+            return int(self._talk.ask("count")[0])
         marks = []
         for inferences in (1, 2, 4):
-            self._ask(f"repeat {inferences}")
+            self._talk.ask(f"repeat {inferences}")
             self._until_it_waits()
             marks.append(int.from_bytes(counter.read_bytes(), "little"))
         few, many = marks[1] - marks[0], marks[2] - marks[1]
@@ -296,9 +309,8 @@ class Harness:
 
     def _until_it_waits(self) -> None:
         """Until the program sleeps for its next command: behind its reply there is still something to do."""
-        assert self._process is not None, "BUG: no harness is running"
-        state = Path(f"/proc/{self._process.pid}/stat")
-        deadline = time.monotonic() + self._seconds
+        state = Path(f"/proc/{self._talk.process_id}/stat")
+        deadline = time.monotonic() + ANSWER_SECONDS
         while state.read_text().rpartition(")")[2].split()[0] != "S":
             if time.monotonic() > deadline:
                 raise InternalError("BUG: the harness does not wait for commands")
@@ -311,96 +323,7 @@ class Harness:
             The number of inferences whose outputs differ in any bit from those of one thread alone.
         """
         self._write(inputs, "inputs.bin")
-        return int(self._ask(f"threads {threads} {count} inputs.bin")[0])
-
-    def _close(self) -> None:
-        self._stop()
-        self._folder.cleanup()
-
-    def _start(self) -> None:
-        # Samples are named relative to the working directory: the protocol has no quoting.
-        self._stderr = (Path(self._folder.name) / "stderr").open("w+b")
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            cwd=self._folder.name,
-        )
-        self._pending = b""
-        if self._reply("start") != ["ready"]:
-            raise InternalError("BUG: the harness did not announce itself")
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        try:
-            if process.stdin:
-                process.stdin.close()
-            process.wait(timeout=5)
-        except (BrokenPipeError, subprocess.TimeoutExpired):
-            process.kill()
-            process.wait()
-        finally:
-            if process.stdout:
-                process.stdout.close()
-            self._stderr.close()
-
-    def _ask(self, line: str) -> list[str]:
-        process = self._process
-        if process is None or process.stdin is None:
-            raise InternalError("BUG: the harness is used outside its `with` block")
-        try:
-            process.stdin.write(f"{line}\n".encode())
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died before; the reply says how
-        return self._reply(line.partition(" ")[0])
-
-    def _reply(self, doing: str) -> list[str]:
-        """The words after `ok` of the next line."""
-        process = self._process
-        if process is None or process.stdout is None:
-            raise InternalError("BUG: the harness is used outside its `with` block")
-        pipe = process.stdout.fileno()
-        deadline = time.monotonic() + self._seconds
-        while b"\n" not in self._pending:
-            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                process.kill()
-                raise BinaryError(
-                    f"{self.interface.name}: `{doing}` did not end within {self._seconds:.0f} s",
-                    "timeout",
-                )
-            piece = os.read(pipe, 1 << 16)
-            if not piece:
-                raise self._death(process, doing)
-            self._pending += piece
-        line, _, self._pending = self._pending.partition(b"\n")
-        words = line.decode("utf-8", "replace").split()
-        if words[:1] == ["ok"]:
-            return words[1:]
-        raise BinaryError(
-            f"{self.interface.name}: `{doing}` failed: {' '.join(words[1:])}", "refused"
-        )
-
-    def _death(self, process: "subprocess.Popen[bytes]", doing: str) -> BinaryError:
-        code = process.wait()
-        self._stderr.seek(0)
-        tail = self._stderr.read()[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
-        if code == UNREACHABLE:
-            raise TargetUnreachableError(
-                f"the device was not reached during `{doing}`: {tail}",
-                "see that it is on and that its command works by hand; then run this again.",
-            )
-        if code < 0:
-            cause = signal.Signals(-code).name
-            how = f"was killed by {cause}"
-        else:
-            cause, how = "exit", f"ended with exit code {code}"
-        text = f"{self.interface.name}: the compiled model {how} during `{doing}`"
-        return BinaryError(f"{text}:\n{tail}" if tail else text, cause)
+        return int(self._talk.ask(f"threads {threads} {count} inputs.bin")[0])
 
     def _write(self, inputs: Mapping[str, Array], file: str) -> int:
         """Write samples as the harness reads them and return how many inferences they make."""
@@ -410,7 +333,7 @@ class Harness:
             raise InternalError(
                 f"BUG: the inputs hold {sorted(steps)} samples; all need the same number, not 0"
             )
-        np.hstack(columns).tofile(Path(self._folder.name) / file)
+        np.hstack(columns).tofile(self._talk.folder / file)
         return steps.pop()
 
 

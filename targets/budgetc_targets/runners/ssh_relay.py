@@ -1,8 +1,4 @@
-"""A program on another machine as if it were here: `python -m ... SSH... -- PROGRAM ARGUMENTS...`.
-
-The program speaks line by line: a command comes in, and one line goes out. Words of a command that name a file of the
-working directory are copied to the board before it is passed on; files whose names are new come back after its answer.
-"""
+"""A program on a board that ssh reaches: `python -m ... SSH... -- PROGRAM ARGUMENTS...`."""
 
 import contextlib
 import shlex
@@ -13,13 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from budgetc_targets.contract import UNREACHABLE
-
-_NEW = frozenset({"run", "profile"})
-"""Commands whose last word is a file that the program writes."""
-
-
-class UnreachableError(Exception):
-    """The board did not do what ssh asked of it."""
+from budgetc_targets.runners.relay import PROGRAM, UnreachableError, relay
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,9 +26,10 @@ def main(arguments: Sequence[str]) -> int:
             "-o",
             "ControlPersist=yes",
         ]
-        board = _Board([client[0], *shared, *client[1:]])
+        board = _SshBoard([client[0], *shared, *client[1:]])
         try:
-            return _relay(board, program, rest)
+            with board:
+                return relay(board, program, rest)
         except UnreachableError as error:
             sys.stderr.write(f"{error}\n")
             return UNREACHABLE
@@ -46,80 +37,82 @@ def main(arguments: Sequence[str]) -> int:
             board.close()
 
 
-def _relay(board: "_Board", program: Path, arguments: Sequence[str]) -> int:
-    folder = board.ask("mktemp -d").strip()
-    try:
-        board.put(program, f"{folder}/program")
-        board.ask(f"chmod 700 {shlex.quote(folder)}/program")
-        words = " ".join(map(shlex.quote, ("./program", *arguments)))
-        running = board.start(f"cd {shlex.quote(folder)} && exec {words}")
-        with running:
-            assert running.stdin, "BUG: a pipe was asked for"
-            assert running.stdout, "BUG: a pipe was asked for"
-            _pass_on(running.stdout.readline())
-            for line in sys.stdin.buffer:
-                command = line.decode().split()
-                for word in command[1:]:
-                    if Path(word).is_file() and not (command[0] in _NEW and word == command[-1]):
-                        board.put(Path(word), f"{folder}/{word}")
-                with contextlib.suppress(BrokenPipeError):  # it died; the missing answer says so
-                    running.stdin.write(line)
-                    running.stdin.flush()
-                answer = running.stdout.readline()
-                if not answer:
-                    break
-                if command[0] in _NEW and answer.startswith(b"ok"):
-                    board.get(f"{folder}/{command[-1]}", Path(command[-1]))
-                _pass_on(answer)
-            running.stdin.close()
-            code = running.wait()
-        return code if code >= 0 else 128 - code
-    finally:
-        board.ask(f"rm -rf {shlex.quote(folder)}")
-
-
-def _pass_on(answer: bytes) -> None:
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
-
-
-class _Board:
-    """What ssh can do for us."""
+class _SshBoard:
+    """What ssh can do for us, in a new folder that ends with the block."""
 
     def __init__(self, client: Sequence[str]) -> None:
-        self._client = list(client)
+        self._client, self._folder = list(client), ""
+        self._running: subprocess.Popen[bytes] | None = None
 
-    def ask(self, command: str, fed: bytes = b"") -> str:
-        """What a command there prints."""
-        done = subprocess.run([*self._client, command], input=fed, capture_output=True, check=False)
+    def __enter__(self) -> None:
+        self._folder = self._asked("mktemp -d").strip()
+
+    def __exit__(self, *_: object) -> None:
+        if self._running is not None:
+            with self._running:
+                self._running.kill()
+        self._asked(f"rm -rf {shlex.quote(self._folder)}")
+
+    @property
+    def name(self) -> str:
+        return self._client[-1]
+
+    def put(self, file: Path, name: str) -> None:
+        self._asked(f"cat > {shlex.quote(f'{self._folder}/{name}')}", file.read_bytes())
+
+    def get(self, name: str, file: Path) -> None:
+        command = [*self._client, f"cat {shlex.quote(f'{self._folder}/{name}')}"]
+        done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip()
-            raise UnreachableError(
-                f"{self._client[-1]}: `{command.split(maxsplit=1)[0]}` failed: {said}"
-            )
-        return done.stdout.decode("utf-8", "replace")
-
-    def put(self, file: Path, there: str) -> None:
-        self.ask(f"cat > {shlex.quote(there)}", file.read_bytes())
-
-    def get(self, there: str, file: Path) -> None:
-        done = subprocess.run(
-            [*self._client, f"cat {shlex.quote(there)}"], capture_output=True, check=False
-        )
-        if done.returncode:
-            raise UnreachableError(f"{self._client[-1]}: {file} did not come back")
+            raise UnreachableError(f"{self.name}: {file} did not come back")
         file.write_bytes(done.stdout)
 
-    def start(self, command: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [*self._client, command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    def start(self, arguments: Sequence[str]) -> bytes:
+        self._asked(f"chmod 700 {shlex.quote(self._folder)}/{PROGRAM}")
+        words = " ".join(map(shlex.quote, (f"./{PROGRAM}", *arguments)))
+        self._running = subprocess.Popen(
+            [*self._client, f"cd {shlex.quote(self._folder)} && exec {words}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
+        return self._answer()
+
+    def ask(self, line: bytes) -> bytes:
+        assert self._running, "BUG: nothing was started"
+        assert self._running.stdin, "BUG: a pipe was asked for"
+        with contextlib.suppress(BrokenPipeError):  # it died; the missing answer says so
+            self._running.stdin.write(line)
+            self._running.stdin.flush()
+        return self._answer()
+
+    def end(self) -> int:
+        assert self._running, "BUG: nothing was started"
+        with self._running as ended:
+            assert ended.stdin, "BUG: a pipe was asked for"
+            with contextlib.suppress(BrokenPipeError):
+                ended.stdin.close()
+            code = ended.wait()
+        self._running = None
+        return code if code >= 0 else 128 - code
 
     def close(self) -> None:
         """End the shared connection."""
         subprocess.run(
             [*self._client[:-1], "-O", "exit", self._client[-1]], capture_output=True, check=False
         )
+
+    def _answer(self) -> bytes:
+        assert self._running, "BUG: nothing was started"
+        assert self._running.stdout, "BUG: a pipe was asked for"
+        return self._running.stdout.readline()
+
+    def _asked(self, command: str, fed: bytes = b"") -> str:
+        """What a command there prints."""
+        done = subprocess.run([*self._client, command], input=fed, capture_output=True, check=False)
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip()
+            raise UnreachableError(f"{self.name}: `{command.split(maxsplit=1)[0]}` failed: {said}")
+        return done.stdout.decode("utf-8", "replace")
 
 
 if __name__ == "__main__":
