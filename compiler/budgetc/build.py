@@ -43,6 +43,7 @@ class Job:
         library: shared or static.
         trials: schedules to measure for each kernel at most.
         tuning: seconds that tuning may take; None leaves it to the trials.
+        device: the address of the device that kernels are tuned on; None where that is this machine.
         records: folder with what was measured of kernels.
         kernels: folder with kernels that were compiled for other models.
         timings: folder with what single calls took in libraries.
@@ -59,6 +60,7 @@ class Job:
     library: Kind
     trials: int = 0
     tuning: float | None = None
+    device: str | None = None
     records: Path = field(default_factory=lambda: cache_folder() / "records")
     kernels: Path = field(default_factory=lambda: cache_folder() / "kernels")
     timings: Path = field(default_factory=lambda: cache_folder() / "timings")
@@ -107,6 +109,7 @@ class Built(Linked):
         grown: whether a compact one would be smaller.
         compact: whether it was built to be small first.
         points: what was chosen for each kernel: `kernel`, `task` and `point`, by which it is built again.
+        tuned: where tuning was asked for, `how` points were chosen, in words, and `notes` of what was not as planned.
     """
 
     folder: Path
@@ -116,6 +119,7 @@ class Built(Linked):
     grown: bool = False
     compact: bool = False
     points: tuple[Mapping[str, Any], ...] = ()
+    tuned: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def quantized(self) -> bool:
@@ -186,6 +190,7 @@ def _generate(
                     "capability": job.capability.model_dump(mode="json"),
                     "trials": job.trials,
                     "tuning": tuning,
+                    "device": job.device,
                     "records": str(job.records),
                     "folder": str(folder),
                     "compact": compact,
@@ -247,6 +252,7 @@ def build(
 
     Raises:
         ChildDied: lowering or tuning crashed, hung or ran out of memory.
+        TargetUnreachableError: there is no device to tune on, or none any more.
         BudgetcError: the model cannot be compiled, or this machine lacks a tool.
     """
     start = time.monotonic()
@@ -268,4 +274,5 @@ def build(
         grown=answer["grown"],
         compact=compact,
         points=tuple(answer["points"]),
+        tuned=answer["tuned"],
     )

@@ -12,6 +12,7 @@ from typing import Any
 from budgetc_specs.budgets import Budgets, Relative
 from budgetc_specs.errors import ModelError, SpecError, did_you_mean, quoted
 from budgetc_specs.spec import Spec
+from budgetc_targets.contract import ServedDevice
 
 from budgetc.answers import Answers, question
 from budgetc.artefact import write_artefact
@@ -178,6 +179,8 @@ def _inquiry(
     budgets = hardware.budgets
     job = job_for(spec, hardware, model, model_file, splits)
     observer(Event("target", name, text=hardware.words))
+    if isinstance(hardware.runner, ServedDevice) and hardware.runner.warning:
+        observer(Event("note", name, text=hardware.runner.warning))
     reference = _reference(
         job, splits.evaluation, splits.calibration, metric, budgets, scratch, observer, name
     )
@@ -231,6 +234,7 @@ def job_for(spec: Spec, hardware: Hardware, model: Model, model_file: Path, spli
         library=library_kind(spec.output.kind, hardware.capability),
         trials=spec.search.trials,
         tuning=spec.search.tuning,
+        device=hardware.device,
         seconds=max(60.0, spec.search.time),
     )
 

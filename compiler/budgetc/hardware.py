@@ -27,6 +27,7 @@ class Hardware:
         budgets: what its artefact has to keep: the spec's, those of the target, and a board's memories.
         runner: how its programs are executed.
         board: the board, where the spec names one.
+        device: the address by which its programs reach a device, where the spec names one.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Hardware:
     budgets: Budgets
     runner: Runner
     board: Board | None = None
+    device: str | None = None
 
     @property
     def words(self) -> str:
@@ -88,7 +90,8 @@ def _reached(name: str, section: TargetSpec, hardware: Hardware) -> Hardware:
             'write a time, such as "latency: 2 ms".',
         )
     away = hardware.capability.model_copy(update={"native": False})
-    return replace(hardware, capability=away, runner=find_device(section.runner))
+    runner = find_device(section.runner)
+    return replace(hardware, capability=away, runner=runner, device=section.runner)
 
 
 def board_sheet(board: Board, threads: int = 1) -> Capability:

@@ -11,7 +11,7 @@ from budgetc_specs.errors import ModelError
 from budgetc.child import report_progress
 from budgetc.lower.lower import lower, write
 from budgetc.lower.points import default_point, known_point, lean_point, one_by_one
-from budgetc.registry import find_target
+from budgetc.registry import find_device, find_target
 from budgetc.tuning.records import point_from_json, point_to_json
 from budgetc.tuning.tuner import Effort, Tuner
 
@@ -24,6 +24,7 @@ def produce(
     records: str,
     folder: str,
     tuning: float | None = None,
+    device: str | None = None,
     compact: bool = False,
     further: Sequence[str] = (),
     kernels: str | None = None,
@@ -40,6 +41,7 @@ def produce(
         records: folder with the tuning records.
         folder: where to write.
         tuning: seconds that tuning may take; None sets no limit but the trials.
+        device: the address of the device to tune on; None tunes on this machine, where that runs the code.
         compact: do without kernels that are faster by being larger, and take the points of least code where no
             schedules are given.
         further: files with the model for further shapes of its inputs.
@@ -49,10 +51,11 @@ def produce(
     Returns:
         `schedules`: the point that tuning chose for each kernel, and what was measured for it; `points`: the point of
         every kernel, whatever chose it; `grown`: whether it has kernels that it would not have if it were compact;
-        `tuning`: seconds that it took.
+        `tuning`: seconds that it took; `tuned`: how points were chosen, and notes of what was not as planned.
 
     Raises:
         ModelError: an operator that cannot be compiled.
+        TargetUnreachableError: there is no device to tune on, or none any more.
     """
     target, sheet = find_target(kind), Capability.model_validate(capability)
     report_progress({"stage": "lowering"})
@@ -62,7 +65,10 @@ def produce(
         first = lean_point(sheet) if compact else default_point(sheet)
         chosen = one_by_one(known_point(lambda task: points.get(task.digest), sheet, first))
     if (trials or tuning is not None) and not compact:
-        tuner = Tuner(target, sheet, Effort(trials, tuning), Path(records), Path(folder))
+        here = target.runner(sheet) if sheet.native else None
+        runner = find_device(device) if device else here
+        effort = Effort(trials, tuning)
+        tuner = Tuner(target, sheet, runner, effort, Path(records), Path(folder))
     try:
         code = lower(
             [Path(f).read_bytes() for f in (model, *further)],
@@ -87,4 +93,5 @@ def produce(
         ],
         "grown": code.grown,
         "tuning": tuner.seconds if tuner else 0.0,
+        "tuned": {"how": tuner.how, "notes": list(tuner.notes)} if tuner else {},
     }

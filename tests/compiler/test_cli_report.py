@@ -114,6 +114,13 @@ def test_slices_and_doubts(target):
     assert any(line.startswith("worst_slice: 100 samples do not rule out") for line in lines)
 
 
+def test_how_it_was_tuned(target):
+    tuned = {"how": "chosen by a model of the core, not measured", "notes": ["a board was lost"]}
+    lines = report(replace(target, chosen=replace(trial(), parts={"tuned": tuned})))
+    assert "schedules chosen by a model of the core, not measured" in lines
+    assert "while tuning: a board was lost" in lines
+
+
 def test_beside_onnxruntime(target):
     lines = report(target)
     assert "budgetc onnxruntime float onnxruntime int8" in lines

@@ -1,4 +1,4 @@
-"""A model compiled for a board that ssh reaches is run, judged and timed there; here the board is this machine."""
+"""A model compiled for a board that ssh reaches is tuned, run, judged and timed there: on this machine, for a test."""
 
 import os
 import platform
@@ -36,6 +36,7 @@ def _spec(folder: Path, address: str, latency: str = "50 ms") -> Spec:
             "budgets": {"latency": latency, "quality": {"drop": "2 pp"}},
             "targets": {"board": {"kind": "x86-64", "cpu": probe().cpu, "runner": address}},
             "passes": "clean | fuse | clean | quantize",
+            "search": {"trials": 2},
             "output": {"name": "model"},
         }
     )
@@ -57,6 +58,7 @@ def test_a_board_judges_the_library(tmp_path: Path) -> None:
     assert {v.budget: v.status for v in target.chosen.verdicts}["latency"] == "PASS"
     assert target.chosen.agreement
     assert target.chosen.agreement.agrees
+    assert target.chosen.parts["tuned"]["how"] == "measured on board"
 
 
 def test_a_board_that_is_not_there(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from budgetc_targets.runners.relay import UnreachableError
 from budgetc_targets.runners.rpc_tracker import Tracker
 
 KEY = "here"
@@ -52,6 +51,11 @@ class Farm:
     def address(self) -> str:
         return f"rpc+tracker://{self.tracker.address}/{KEY}"
 
+    def known(self) -> Sequence[str]:
+        """The servers that the tracker knows."""
+        with Tracker("127.0.0.1", self.tracker.port) as tracker:
+            return tracker.servers(KEY)
+
 
 @contextmanager
 def rpc_server(folder: Path, *more: str) -> Iterator[Process]:
@@ -75,7 +79,7 @@ def rpc_farm(folder: Path, servers: int = 2) -> Iterator[Farm]:
             farm.servers.append(_started("rpc_server", log, 9600 + 20 * number, *known))
         for server in farm.servers:
             _listening(server)
-        _await(lambda: len(_known(farm)) == servers, "the tracker knows its servers")
+        wait_until(lambda: len(farm.known()) == servers, "the tracker knows its servers")
         yield farm
     finally:
         for process in (*farm.servers, farm.tracker):
@@ -99,22 +103,14 @@ def _started(module: str, log: Path, port: int, *more: str) -> Process:
 
 def _listening(process: Process) -> Process:
     """Wait until it has a port, and note which."""
-    _await(lambda: re.search(r"bind to .*\d\n", process.said), "it listens")
+    wait_until(lambda: re.search(r"bind to .*\d\n", process.said), "it listens")
     found = re.search(r"bind to [^\n]*?(\d+)\n", process.said)
     assert found, process.said
     process.port = int(found.group(1))
     return process
 
 
-def _known(farm: Farm) -> Sequence[str]:
-    try:
-        with Tracker("127.0.0.1", farm.tracker.port) as tracker:
-            return tracker.servers(KEY)
-    except UnreachableError:
-        return ()
-
-
-def _await(holds, what: str) -> None:
+def wait_until(holds, what: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not holds():
         assert time.monotonic() < deadline, f"not in time: {what}"

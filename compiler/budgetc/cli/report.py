@@ -55,6 +55,7 @@ def _print_target(console: Console, result: TargetResult, *, verbose: bool) -> N
             if verdict.doubt:
                 say(console, f"  {verdict.budget}: {verdict.doubt}", "yellow")
         _print_doubts(console, shown)
+        _print_tuning(console, shown)
         console.line()
         console.print(_comparison(result, shown))
     console.line()
@@ -105,6 +106,15 @@ def _print_doubts(console: Console, trial: Trial) -> None:
         else:
             counted = f"{measurement.instructions / 1e6:.3g} million instructions an inference"
         say(console, f"  {counted}")
+
+
+def _print_tuning(console: Console, trial: Trial) -> None:
+    """How schedules were chosen where tuning was asked for, and what of it was not as planned."""
+    tuned = trial.parts.get("tuned", {})
+    if tuned:
+        say(console, f"  schedules {tuned['how']}", "dim")
+        for note in tuned["notes"]:
+            say(console, f"  while tuning: {note}", "yellow")
 
 
 def _why_nothing(result: TargetResult) -> str:

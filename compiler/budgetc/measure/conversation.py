@@ -39,7 +39,7 @@ class Conversation:
     Args:
         command: what starts it.
         subject: what errors call it.
-        seconds: time limit of one reply.
+        seconds: time limit of one reply; the first one, for which a device may have to be waited for, has longer.
 
     Attributes:
         folder: its working directory; files are named relative to it, since the protocol has no quoting.
@@ -92,7 +92,7 @@ class Conversation:
             cwd=self.folder,
         )
         self._pending = b""
-        match self._reply("start"):
+        match self._reply("start", max(self._seconds, ANSWER_SECONDS)):
             case ["ready"]:
                 pass
             case ["ready", "on", machine]:
@@ -115,7 +115,7 @@ class Conversation:
             process.stdin.flush()
         except BrokenPipeError:
             pass  # it died before; the reply says how
-        return self._reply(line.partition(" ")[0])
+        return self._reply(line.partition(" ")[0], self._seconds)
 
     def _close(self) -> None:
         self._stop()
@@ -137,19 +137,19 @@ class Conversation:
                 process.stdout.close()
             self._stderr.close()
 
-    def _reply(self, doing: str) -> list[str]:
+    def _reply(self, doing: str, seconds: float) -> list[str]:
         """The words after `ok` of the next line."""
         process = self._process
         if process is None or process.stdout is None:
             raise InternalError("BUG: a program is spoken to outside its `with` block")
         pipe = process.stdout.fileno()
-        deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + seconds
         while b"\n" not in self._pending:
             ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 process.kill()
                 raise BinaryError(
-                    f"{self._subject}: `{doing}` did not end within {self._seconds:.0f} s",
+                    f"{self._subject}: `{doing}` did not end within {seconds:.0f} s",
                     "timeout",
                 )
             piece = os.read(pipe, 1 << 16)

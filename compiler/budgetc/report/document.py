@@ -172,6 +172,13 @@ class Slot(_Part):
     last: Count = 0
 
 
+class Tuned(_Part):
+    """How schedules of kernels were chosen, in words, and what went otherwise than planned."""
+
+    how: str = ""
+    notes: tuple[str, ...] = ()
+
+
 class Parts(_Part):
     """What a library is made of."""
 
@@ -182,6 +189,7 @@ class Parts(_Part):
     kernels: Figure = None
     calls: Figure = None
     macs: Figure = None
+    tuned: Tuned | None = None
 
 
 class Trial(_Part):

@@ -300,9 +300,16 @@ def facts(document: Document, target: Target) -> tuple[tuple[str, str], ...]:
     if target.baseline.samples:
         found.append(("samples", figures.count(target.baseline.samples)))
     found.append(("figures", target.locked.text if target.locked else ""))
+    found.append(("schedules", _tuned(target)))
     found.append(("verified", _verified(target)))
     found.append(("written to", target.folder))
     return tuple((name, text) for name, text in found if text)
+
+
+def _tuned(target: Target) -> str:
+    """How schedules of kernels were chosen; nothing where tuning was not asked for."""
+    tuned = target.shown.parts.tuned if target.shown else None
+    return "; ".join([tuned.how, *tuned.notes]) if tuned else ""
 
 
 def _verified(target: Target) -> str:

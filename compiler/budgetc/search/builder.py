@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from budgetc_specs.budgets import Budgets
-from budgetc_specs.errors import BudgetcError, EnvironmentError_, SpecError
+from budgetc_specs.errors import (
+    BudgetcError,
+    EnvironmentError_,
+    SpecError,
+    TargetUnreachableError,
+)
 from budgetc_specs.recipe import Recipe
 from budgetc_targets.contract import Runner
 
@@ -67,7 +72,7 @@ class Builder:
             The candidate, and its library where it keeps all budgets.
 
         Raises:
-            BudgetcError: the spec or this machine is at fault; or it is alone, and refused.
+            BudgetcError: the spec, this machine or the device is at fault; or it is alone, and refused.
         """
         folder = self._folder()
         optimised: Optimised | None = None
@@ -77,7 +82,7 @@ class Builder:
             trial, built = self._fitting(optimised, folder, say, compact=compact)
         except ChildDied as error:
             trial = _refused(recipe, error.message, optimised)
-        except (SpecError, EnvironmentError_):
+        except (SpecError, EnvironmentError_, TargetUnreachableError):
             raise
         except BudgetcError as error:
             if alone:
@@ -203,6 +208,7 @@ def _trial(
             "seconds": dict(built.seconds),
             "compact": built.compact,
             "points": [dict(each) for each in built.points],
+            "tuned": dict(built.tuned),
         },
         schedules=built.schedules,
     )

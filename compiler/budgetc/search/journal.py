@@ -183,6 +183,7 @@ class Journal:
             "grown": built.grown,
             "compact": built.compact,
             "points": [dict(each) for each in built.points],
+            "tuned": dict(built.tuned),
             "files": {p.name: file_digest(p) for p in sorted(built.folder.iterdir())},
         }
 
@@ -213,6 +214,7 @@ class Journal:
             grown=kept["grown"],
             compact=kept["compact"],
             points=tuple(kept["points"]),
+            tuned=kept["tuned"],
         )
 
 

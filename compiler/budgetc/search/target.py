@@ -300,7 +300,7 @@ def _question(inquiry: Inquiry) -> dict[str, Any]:
         "budgets": inquiry.budgets.model_dump(mode="json", exclude={"max_regression"}),
         "regressions": [asdict(each) for each in inquiry.regressions],
         "capability": job.capability.model_dump(mode="json"),
-        "library": [job.name, job.library, job.trials, job.tuning],
+        "library": [job.name, job.library, job.trials, job.tuning, job.device],
         "data": [each and each.digest for each in data],
         "metric": inquiry.subject.metric,
         "effort": [effort.candidates, effort.seed, *effort.objective],

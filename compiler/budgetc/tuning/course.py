@@ -55,11 +55,15 @@ def share(contest: Contest, contests: Sequence[Contest]) -> float:
     return contest.nanoseconds / total if total else 0.0
 
 
-def most_promising(contests: Sequence[Contest]) -> Contest | None:
-    """The kernel whose turn it is; None where no kernel is worth another one."""
+def most_promising(contests: Sequence[Contest], busy: Sequence[Contest] = ()) -> Contest | None:
+    """The kernel whose turn it is, of those that are not busy; None where no kernel is worth another one."""
 
     def promise(contest: Contest) -> float:
         return share(contest, contests) * math.pow(0.5, contest.record.fruitless / TURN)
 
-    open_ = [c for c in contests if c.waiting and share(c, contests) >= NEGLIGIBLE]
+    open_ = [
+        c
+        for c in contests
+        if c.waiting and share(c, contests) >= NEGLIGIBLE and not any(c is b for b in busy)
+    ]
     return max(open_, key=promise, default=None)

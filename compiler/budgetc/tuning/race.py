@@ -1,76 +1,40 @@
-"""A race between kernels: in a child of its own, on one processor, in turns, so that they share what disturbs them."""
+"""A race between kernels: how long it lasts, and what counts as faster. `emit/race.c` is the program that runs it."""
 
-import ctypes
-import mmap
-import os
 import statistics
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+
+from budgetc.measure.conversation import Conversation
 
 MOST_ROUNDS = 31
 LEAST_ROUNDS = 9
 ROUND_NS = 300_000  # long enough for the clock, short enough for many rounds
 RACE_NS = 1_500_000_000
-WATCH_SECONDS = 0.05
+RACE_SECONDS = 120
 
 WORTH = 0.02
 """What a change of point must bring at least; less is not worth code that differs between layers of one shape."""
 
 
-def race(
-    library: str, memory: str, numbers: Sequence[int], arguments: Sequence[Sequence[int]]
-) -> list[list[float]]:
-    """Time kernels in turns; the whole of a child.
+def race(talk: Conversation, memory: str, numbers: Sequence[int]) -> list[list[float]]:
+    """Time kernels in turns.
 
     Args:
-        library: with a function `time<i>(void **arguments, int64_t calls)` for each kernel, which gives nanoseconds.
-        memory: file with the contents of everything that the kernels read and write; it is not changed.
+        talk: with a program of `emit/race.c`.
+        memory: file in its folder with the contents of everything that the kernels read and write; it is not changed.
         numbers: of the kernels that race.
-        arguments: for each of them the offsets of its arguments in the memory.
 
     Returns:
         Nanoseconds of a call: for each kernel, one number each round.
+
+    Raises:
+        BinaryError: a kernel crashed or took too long.
+        TargetUnreachableError: the device was not reached, or is lost.
     """
-    os.sched_setaffinity(0, {least_loaded()})
-    loaded = ctypes.CDLL(library)
-    with Path(memory).open("rb") as file:
-        held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    base = ctypes.addressof(ctypes.c_char.from_buffer(held))
-    entries = []
-    for number, offsets in zip(numbers, arguments, strict=True):
-        function = getattr(loaded, f"time{number}")
-        function.restype = ctypes.c_int64
-        pointers = (ctypes.c_void_p * len(offsets))(*(base + offset for offset in offsets))
-        function(pointers, ctypes.c_int64(1))  # pages come in
-        once = max(1, function(pointers, ctypes.c_int64(1)))
-        entries.append((function, pointers, max(1, ROUND_NS // once), once))
-    round_ns = sum(count * once for _, _, count, once in entries)
-    rounds = min(MOST_ROUNDS, max(LEAST_ROUNDS, RACE_NS // round_ns))
-    samples: list[list[float]] = [[] for _ in entries]
-    for turn in range(rounds):
-        order = range(len(entries)) if turn % 2 else reversed(range(len(entries)))
-        for i in order:
-            function, pointers, count, _ = entries[i]
-            samples[i].append(function(pointers, ctypes.c_int64(count)) / count)
-    return samples
-
-
-def least_loaded() -> int:
-    """The processor, of those that this process may use, that idled most while it was watched."""
-    before = _idle()
-    time.sleep(WATCH_SECONDS)
-    after = _idle()
-    return max(
-        sorted(os.sched_getaffinity(0)), key=lambda cpu: after.get(cpu, 0) - before.get(cpu, 0)
-    )
-
-
-def _idle() -> Mapping[int, int]:
-    """Ticks that each processor has idled since the machine was started."""
-    lines = Path("/proc/stat").read_text().splitlines()
-    fields = [line.split() for line in lines if line.startswith("cpu") and line[3].isdigit()]
-    return {int(name.removeprefix("cpu")): int(idle) for name, _, _, _, idle, *_ in fields}
+    bounds = (RACE_SECONDS, ROUND_NS, RACE_NS, LEAST_ROUNDS, MOST_ROUNDS)
+    told = talk.ask(" ".join(map(str, ("race", memory, *bounds, *numbers))))
+    rounds, times = int(told[0]), [float(word) for word in told[1:]]
+    assert len(times) == rounds * len(numbers), "BUG: the race says less than it was asked"
+    return [times[i * rounds : (i + 1) * rounds] for i in range(len(numbers))]
 
 
 def advantage(challenger: Sequence[float], incumbent: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Record:
             could not be made or crashed.
         point: the fastest; None where the default was not measured, or does not work.
         fruitless: how many points were measured since one was faster.
+        machines: what measured them, by the names of runners and devices, in the order in which they first did.
     """
 
     kernel: str
@@ -31,14 +32,21 @@ class Record:
     times: Mapping[Point, float | None]
     point: Point | None = None
     fruitless: int = 0
+    machines: tuple[str, ...] = ()
 
-    def measured(self, times: Mapping[Point, float | None], fastest: Point | None) -> "Record":
+    def measured(
+        self,
+        times: Mapping[Point, float | None],
+        fastest: Point | None,
+        machines: Sequence[str] = (),
+    ) -> "Record":
         """The record with more points, or newer times; without a `fastest` the new points were fruitless."""
         known = {**self.times, **times}
+        by = tuple(dict.fromkeys([*self.machines, *machines]))
         if fastest is None:
             vain = len(known) - len(self.times)
-            return replace(self, times=known, fruitless=self.fruitless + vain)
-        return replace(self, times=known, point=fastest, fruitless=0)
+            return replace(self, times=known, fruitless=self.fruitless + vain, machines=by)
+        return replace(self, times=known, point=fastest, fruitless=0, machines=by)
 
     @property
     def nanoseconds(self) -> float:
@@ -53,6 +61,7 @@ class Record:
             "point": None if self.point is None else point_to_json(self.point),
             "times": [[point_to_json(p), t] for p, t in self.times.items()],
             "fruitless": self.fruitless,
+            "machines": list(self.machines),
         }
 
     @staticmethod
@@ -68,6 +77,7 @@ class Record:
             times={point_from_json(p): None if t is None else float(t) for p, t in data["times"]},
             point=None if data["point"] is None else point_from_json(data["point"]),
             fruitless=int(data["fruitless"]),
+            machines=tuple(map(str, data.get("machines", ()))),
         )
 
 

@@ -1,9 +1,11 @@
 """A program elsewhere as if it were here: what is said to it and what it answers, with the files that both name.
 
-The program speaks line by line: a command comes in, and one line goes out. Words of a command that name a file of the
-working directory are copied to the board before it is passed on; files whose names are new come back after its answer.
+The program speaks line by line: a command comes in, and one line goes out. Files of the working directory that a
+command names are copied to the board before it is passed on, unless they are there already; those that it writes come
+back after the answer.
 """
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,11 +63,15 @@ def relay(board: Board, program: Path, arguments: Sequence[str]) -> int:
     first = board.start(arguments)
     if first:
         _pass_on(first.rstrip(b"\n") + f" on {board.name}\n".encode())
+    there: dict[str, bytes] = {}
     for line in sys.stdin.buffer:
         command = line.decode().split()
         for word in command[1:]:
             if Path(word).is_file() and not (command[0] in _NEW and word == command[-1]):
-                board.put(Path(word), word)
+                digest = hashlib.sha256(Path(word).read_bytes()).digest()
+                if there.get(word) != digest:
+                    board.put(Path(word), word)
+                    there[word] = digest
         answer = board.ask(line)
         if not answer:
             break

@@ -62,7 +62,8 @@ def test_a_network_with_scratch_memory_runs(check_float, weights, threads):
 
 def test_the_tuner_measures_kernels_with_scratch_memory(make_model, host, weights, tmp_path):
     target = find_target("host")
-    tuner = Tuner(target, host, Effort(trials=3), tmp_path / "records", tmp_path)
+    records, runner = tmp_path / "records", target.runner(host)
+    tuner = Tuner(target, host, runner, Effort(trials=3), records, tmp_path)
     w = weights(32, 32, 3, 3)
     model = parse_model(make_model(ONE, w=w).SerializeToString(), "test.onnx")
     code = lower([model.data], target, host, tuner)

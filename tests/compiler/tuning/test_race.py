@@ -1,20 +1,21 @@
-"""Races: what counts as faster, and a real one between two functions in C."""
+"""Races: what counts as faster, and a real one between functions in C."""
 
 import os
+from importlib import resources
 from pathlib import Path
 
 import pytest
 from budgetc.emit.zig import Zig
+from budgetc.measure.conversation import BinaryError
 from budgetc.tuning.contenders import Contenders
-from budgetc.tuning.race import LEAST_ROUNDS, MOST_ROUNDS, WORTH, advantage, least_loaded
-from budgetc.worker import ChildDied
+from budgetc.tuning.race import LEAST_ROUNDS, MOST_ROUNDS, WORTH, advantage
 from hypothesis import given
 from hypothesis import strategies as st
 
 TIMERS = """
 #define _GNU_SOURCE
+#include "race.h"
 #include <sched.h>
-#include <stdint.h>
 #include <time.h>
 static int64_t spin(volatile int32_t *counter, int64_t calls, int64_t work) {
     struct timespec from, to;
@@ -23,50 +24,59 @@ static int64_t spin(volatile int32_t *counter, int64_t calls, int64_t work) {
     clock_gettime(CLOCK_MONOTONIC, &to);
     return (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec;
 }
-int64_t time0(void **a, int64_t n) { return spin(a[0], n, 3000); }
-int64_t time1(void **a, int64_t n) { return spin(a[0], n, 1000); }
-int64_t time2(void **a, int64_t n) { *(volatile int *)0 = 1; return n; }
-int64_t time3(void **a, int64_t n) {
+static int64_t slow(void **a, int64_t n) { return spin(a[0], n, 3000); }
+static int64_t fast(void **a, int64_t n) { return spin(a[0], n, 1000); }
+static int64_t crash(void **a, int64_t n) { *(volatile int *)0 = 1; return n; }
+static int64_t processors(void **a, int64_t n) {
     cpu_set_t allowed;
     sched_getaffinity(0, sizeof allowed, &allowed);
     return CPU_COUNT(&allowed) * n;
 }
+static int64_t processor(void **a, int64_t n) { return (1 + sched_getcpu()) * n; }
+static const int64_t at[] = {16};
+const contender contenders[] = {{slow, 1, at}, {fast, 1, at}, {crash, 1, at}, {processors, 1, at}, {processor, 1, at}};
+const int32_t contender_count = 5;
 """
 
 
 @pytest.fixture
-def contenders(tmp_path: Path, zig_cache: Path) -> Contenders:
+def contenders(tmp_path: Path, zig_cache: Path):
     (tmp_path / "t.c").write_text(TIMERS)
-    Zig(zig_cache / "zig").run("cc", "-O2", "-shared", "t.c", "-o", "t.so", cwd=tmp_path)
+    for name in ("race.c", "race.h"):
+        (tmp_path / name).write_bytes(resources.files("budgetc.emit").joinpath(name).read_bytes())
+    Zig(zig_cache / "zig").run("cc", "-O2", "race.c", "t.c", "-o", "race", cwd=tmp_path)
     (tmp_path / "memory.bin").write_bytes(bytes(64))
-    return Contenders(tmp_path, {number: [16] for number in range(4)})
+    with Contenders([str(tmp_path / "race")], tmp_path / "memory.bin", 5) as made:
+        yield made
 
 
-def test_the_faster_one_wins_and_the_memory_is_left_alone(contenders: Contenders) -> None:
-    slow, fast = contenders.only(0, 1).race()
+def test_the_faster_one_wins_and_the_memory_is_left_alone(
+    contenders: Contenders, tmp_path: Path
+) -> None:
+    slow, fast = contenders.race(0, 1)
     assert LEAST_ROUNDS <= len(slow) == len(fast) <= MOST_ROUNDS
     assert advantage(fast, slow) == pytest.approx(2 / 3, abs=0.1)
     assert advantage(slow, fast) == 0
-    assert (contenders.folder / "memory.bin").read_bytes() == bytes(64)
+    assert (tmp_path / "memory.bin").read_bytes() == bytes(64)
 
 
 def test_a_crash_ends_the_race_only(contenders: Contenders) -> None:
-    with pytest.raises(ChildDied, match="SIGSEGV"):
+    with pytest.raises(BinaryError, match="SIGSEGV"):
         contenders.race()
+    assert len(contenders.race(0, 1)) == 2
 
 
 def test_a_race_is_run_on_one_processor(contenders: Contenders) -> None:
-    before = os.sched_getaffinity(0)
-    assert set(contenders.only(3).race()[0]) == {1.0}
-    assert os.sched_getaffinity(0) == before
+    assert set(contenders.race(3)[0]) == {1.0}
 
 
-def test_the_least_loaded_processor_is_one_that_may_be_used() -> None:
+def test_it_is_one_that_may_be_used(contenders: Contenders) -> None:
     allowed = os.sched_getaffinity(0)
     for only in sorted(allowed):
         os.sched_setaffinity(0, {only})
         try:
-            assert least_loaded() == only
+            with contenders:
+                assert set(contenders.race(4)[0]) == {only + 1.0}
         finally:
             os.sched_setaffinity(0, allowed)
 

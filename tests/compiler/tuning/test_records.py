@@ -23,18 +23,20 @@ def sheet() -> Capability:
 @given(times=TIMES, data=st.data(), fruitless=st.integers(0, 99))
 def test_a_record_survives_its_file(times, data, fruitless) -> None:
     point = data.draw(st.sampled_from([None, *times]))
-    record = Record("convolution", "0123456789ab", times, point, fruitless)
+    machines = tuple(data.draw(st.lists(st.text(max_size=9), max_size=2, unique=True)))
+    record = Record("convolution", "0123456789ab", times, point, fruitless, machines)
     again = Record.from_json(json.loads(json.dumps(record.to_json())))
     assert again == record
     assert list(again.times) == list(record.times)
 
 
 def test_what_is_measured_in_vain_is_counted() -> None:
-    record = Record("convolution", "x", {}).measured({A: 5.0}, A)
+    record = Record("convolution", "x", {}).measured({A: 5.0}, A, ["one"])
     assert (record.point, record.fruitless, record.nanoseconds) == (A, 0, 5.0)
     record = record.measured({B: 6.0}, None)
     assert (record.point, record.fruitless) == (A, 1)
-    record = record.measured({A: 5.5, C: None}, None)
+    record = record.measured({A: 5.5, C: None}, None, ["two", "one"])
+    assert record.machines == ("one", "two")
     assert (record.point, record.fruitless) == (A, 2)
     record = record.measured({(): 4.0}, ())
     assert (record.point, record.fruitless, record.nanoseconds) == ((), 0, 4.0)

@@ -50,9 +50,10 @@ def tuner(sheet: Capability, tmp_path: Path):
     """A tuner with records and scratch of this test: `tuner(trials=0, seconds=None)`."""
 
     def make(trials: int = 0, seconds: float | None = None, **changes: object) -> Tuner:
-        capability = sheet.model_copy(update=changes)
+        target, capability = find_target("host"), sheet.model_copy(update=changes)
+        runner = target.runner(capability) if capability.native else None
         effort = Effort(trials, seconds)
-        return Tuner(find_target("host"), capability, effort, tmp_path / "records", tmp_path)
+        return Tuner(target, capability, runner, effort, tmp_path / "records", tmp_path)
 
     return make
 
@@ -81,6 +82,8 @@ def test_the_faster_point_replaces_the_default_and_is_remembered(tuner, ranked, 
     assert said["point"] == [list(knob) for knob in good]
     assert said["share"] == 1.0
     assert [time > 0 for _, time in said["times"]] == [True, True]
+    assert said["machines"] == ["this machine"]
+    assert first.how == "measured on this machine"
     kept = files(tmp_path)
     again = tuner()
     assert again([make(STARVED, None)]) == [good]
@@ -152,6 +155,7 @@ def test_where_the_code_does_not_run_nothing_is_measured(tuner, works, sheet, tm
     measured = tuner(native=False)
     assert measured(works) == [w.family.space(w.task, sheet)[0] for w in works]
     assert (files(tmp_path), measured.report()) == ({}, [])
+    assert measured.how == "chosen by a model of the core, not measured"
 
 
 def test_what_a_dead_process_was_compiling_is_left_out(tuner, ranked, tmp_path) -> None:
