@@ -14,6 +14,7 @@ from budgetc.cache import cache_folder
 from budgetc.emit.driver import write_sources
 from budgetc.emit.header import interface
 from budgetc.emit.link import Kind, library_file, link_library
+from budgetc.learning import Learning, learners
 from budgetc.load import Interface
 from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.kernel_objects import object_file
@@ -49,6 +50,7 @@ class Job:
         timings: folder with what single calls took in libraries.
         seconds: longest that generating the code may take, beside tuning.
         points: the point of every kernel as an earlier build chose it, `Built.points`; None lets this one choose.
+        learning: what passes learn from that train, or None.
     """
 
     model: Model
@@ -66,6 +68,7 @@ class Job:
     timings: Path = field(default_factory=lambda: cache_folder() / "timings")
     seconds: float = CODE_SECONDS
     points: tuple[Mapping[str, Any], ...] | None = None
+    learning: Learning | None = None
 
 
 def library_kind(wanted: Kind, capability: Capability) -> Kind:
@@ -150,13 +153,21 @@ def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
                 [str(further_file(job.model_file, number)), str(file)]
                 for number, file in zip(further, written, strict=True)
             ],
+            "learning": job.learning.to_json() if job.learning else None,
         },
-        timeout_s=PASS_SECONDS,
+        timeout_s=PASS_SECONDS + _learning_seconds(job, recipe),
         memory_bytes=CHILD_BYTES,
         progress=lambda message: say(message["stage"]),
     )
     model, *others = (parse_model(f.read_bytes(), job.model.path) for f in (out, *written))
     return Optimised(recipe, replace(model, further=tuple(others)), tuple(answer["ledger"]))
+
+
+def _learning_seconds(job: Job, recipe: Recipe) -> float:
+    """What passes may take that train: their last epoch may end behind their time, and judging comes on top."""
+    if job.learning is None:
+        return 0.0
+    return 2 * job.learning.seconds * len(learners(recipe))
 
 
 def further_file(first: Path, number: int) -> Path:

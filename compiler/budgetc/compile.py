@@ -23,6 +23,7 @@ from budgetc.data import Data
 from budgetc.emit.link import library_file
 from budgetc.entries import entry_names
 from budgetc.hardware import Hardware, hardware_of
+from budgetc.learning import check_learning, learners, learning_of, load_teacher
 from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
@@ -45,7 +46,14 @@ from budgetc.search.target import (
 )
 from budgetc.splits import Splits, load_splits
 from budgetc.stamp import PAGE, RESULT
-from budgetc.store import check_replaceable, file_digest, locked_folder, sweep, write_atomic
+from budgetc.store import (
+    check_replaceable,
+    file_digest,
+    json_digest,
+    locked_folder,
+    sweep,
+    write_atomic,
+)
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
 
@@ -236,6 +244,7 @@ def job_for(spec: Spec, hardware: Hardware, model: Model, model_file: Path, spli
         tuning=spec.search.tuning,
         device=hardware.device,
         seconds=max(60.0, spec.search.time),
+        learning=learning_of(spec, splits.training, splits.calibration),
     )
 
 
@@ -281,7 +290,9 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
                 raise SpecError.of(
                     f"passes: {step.name} needs calibration data", f"{_CALIBRATION_HINT}."
                 )
+    check_learning(spec)
     model, *further = (load_model(spec.model, shapes) for shapes in spec.entries())
+    load_teacher(spec.learning.teacher, model)
     model = replace(model, further=tuple(further))
     if model.quantized and any(map(_int8_peer, budgets_of_targets)):
         raise SpecError.of(
@@ -380,4 +391,20 @@ def source_digests(spec: Spec, model: Model, splits: Splits) -> dict[str, str]:
     if ":" in spec.quality.metric:
         digests["metric"] = metric_code(spec.quality.metric, spec.model.parent)
     digests["passes"] = str(spec.passes)
+    return digests | _sources_of_learning(spec, splits)
+
+
+def _sources_of_learning(spec: Spec, splits: Splits) -> dict[str, str]:
+    """What a recipe learns from, if it has passes that train."""
+    if isinstance(spec.passes, str) or not learners(spec.passes):
+        return {}
+    learning = learning_of(spec, splits.training, splits.calibration)
+    if learning is None:
+        return {}
+    found = learning.digests()
+    digests = {"training": found["samples"]}
+    if found["teacher"]:
+        digests["teacher"] = found["teacher"]
+    if found["augmentations"]:
+        digests["augmentations"] = json_digest([found["augmentations"], found["functions"]])
     return digests

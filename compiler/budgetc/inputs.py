@@ -6,6 +6,7 @@ from pathlib import Path
 
 from budgetc_specs.spec import Spec
 
+from budgetc.augmentations import module_file
 from budgetc.measure.metrics import resolve_metric
 from budgetc.model import model_files
 from budgetc.regression import baseline_files
@@ -15,7 +16,8 @@ def input_files(spec: Spec, spec_file: Path, targets: Sequence[str] | None) -> t
     """Every file that a build of a spec depends on, the spec's own first; sorted from then on.
 
     The model, files that hold its weights, archives of samples and slices, descriptions of boards, locks that budgets
-    are held against, and the module of a metric with what it imports from beside the spec.
+    are held against, the module of a metric with what it imports from beside the spec, the teacher, and modules of
+    augmentations.
 
     Args:
         spec: as it was loaded.
@@ -33,12 +35,19 @@ def input_files(spec: Spec, spec_file: Path, targets: Sequence[str] | None) -> t
             found.add(board.absolute())
     found.update(baseline_files([spec.budgets_for(name) for name in spec.targets]))
     found.update(_metric_files(spec, spec_file))
+    if spec.learning.teacher is not None:
+        found.update(model_files(spec.learning.teacher))
+    for text in spec.learning.augment:
+        file = module_file(text, spec.model.absolute().parent)
+        if ":" in text and file.is_file():
+            found.add(file)
     return (spec_file.absolute(), *sorted(found - {spec_file.absolute()}))
 
 
 def _archives(spec: Spec) -> Iterator[Path]:
     data = spec.data
-    for path in (data.calibration, data.validation, data.evaluation, spec.quality.slices):
+    given = (data.calibration, data.validation, data.train, data.evaluation, spec.quality.slices)
+    for path in given:
         if isinstance(path, Path):
             yield path.absolute()
 

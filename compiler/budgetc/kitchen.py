@@ -3,16 +3,18 @@
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-from budgetc_passes.contract import Evidence, Pass, PassError, PassResult
+from budgetc_passes.contract import Evidence, Lessons, Pass, PassError, PassResult
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, SpecError
 from budgetc_specs.recipe import Recipe, Step
 
 from budgetc.data import Data, load_data
+from budgetc.learning import Learning, School, Taught, check_installed
 from budgetc.model import Model, parse_model
 from budgetc.registry import make_passes
 
@@ -31,6 +33,7 @@ class Kitchen:
         capability: the target's sheet.
         calibration: .npz archive for passes, or None.
         source: where the model came from, for messages.
+        learning: what passes learn from that train, or None.
         kept: models after the beginning of a recipe that are kept for the next one. Who cooks one recipe needs none.
     """
 
@@ -40,24 +43,33 @@ class Kitchen:
         capability: Capability,
         calibration: str | None,
         source: str,
+        learning: Learning | None = None,
         *,
         kept: int = KEPT_MODELS,
     ) -> None:
+        self._learning = learning
         self._capability, self._source, self._kept = capability, source, kept
         self._given, self._calibration = models[0], calibration
         self._made: OrderedDict[tuple[Step, ...], Dish] = OrderedDict({(): (tuple(models), ())})
         self._evidence: OrderedDict[tuple[str, str], Evidence] = OrderedDict()
 
-    def cook(self, recipe: Recipe, begins: Callable[[Step], None] = lambda _step: None) -> Dish:
+    def cook(
+        self,
+        recipe: Recipe,
+        begins: Callable[[Step], None] = lambda _step: None,
+        says: Callable[[str], None] = lambda _text: None,
+    ) -> Dish:
         """The model after the recipe, for each of its shapes, and the ledger.
 
         Args:
             recipe: which passes, in order.
             begins: told of each pass that is run, before it is.
+            says: told how far a pass is that takes long.
 
         Raises:
             ModelError: a pass refuses the model.
-            SpecError: a pass does not exist, or needs calibration data and there are none; the data are at fault.
+            SpecError: a pass does not exist, or needs data and there are none; the data are at fault.
+            EnvironmentError_: a pass trains, and the extra for it is not installed.
         """
         passes = make_passes(recipe)
         known = next(n for n in range(len(passes), -1, -1) if recipe.steps[:n] in self._made)
@@ -66,13 +78,49 @@ class Kitchen:
         for at in range(known, len(passes)):
             step, each = recipe.steps[at], passes[at]
             begins(step)
-            evidence = self._evidence_for(models[0], step, calibrated=each.needs().calibration)
-            results = [run_pass(model, step, each, evidence, self._source) for model in models]
-            models = tuple(model for model, _ in results)
-            ledger = (*ledger, _ledger_entry(str(step), models[0], results[0][1]))
+            run = self._learned if each.needs().lessons else self._made_by
+            models, entry = run(models, step, each, says)
+            ledger = (*ledger, entry)
             if at + 1 < len(passes):
                 self._keep(recipe.steps[: at + 1], (models, ledger))
         return models, ledger
+
+    def _made_by(
+        self,
+        models: Sequence[Model],
+        step: Step,
+        each: Pass,
+        says: Callable[[str], None],  # noqa: ARG002  as `_learned` has it
+        lessons: Lessons | None = None,
+    ) -> tuple[tuple[Model, ...], dict[str, Any]]:
+        """The models after a pass, and what the ledger says of it."""
+        evidence = self._evidence_for(models[0], step, calibrated=each.needs().calibration)
+        evidence = replace(evidence, lessons=lessons, results={}) if lessons else evidence
+        results = [run_pass(model, step, each, evidence, self._source) for model in models]
+        made = tuple(model for model, _ in results)
+        return made, _ledger_entry(str(step), made[0], results[0][1])
+
+    def _learned(
+        self, models: Sequence[Model], step: Step, each: Pass, says: Callable[[str], None]
+    ) -> tuple[tuple[Model, ...], dict[str, Any]]:
+        """The same after a pass that trains, from what an earlier run came to where there is one."""
+        check_installed(step.name)
+        if self._learning is None:
+            raise SpecError.of(
+                f"the pass {step.name} needs samples to learn from",
+                'name them in the spec: "data: {train: train.npz}".',
+            )
+        school = School(self._learning, self._given, self._source)
+        sheet = self._capability.model_dump(mode="json", exclude={"native", "threads"})
+        ranges = self._data.digest if each.needs().calibration and self._data else None
+        key = school.key(models, step, {"capability": sheet, "calibration": ranges})
+        taught = school.recall(key)
+        if taught is None:
+            lessons = school.lessons(key, lambda text: says(f"{step.name}: {text}"))
+            made, entry = self._made_by(models, step, each, says, lessons)
+            taught = Taught(made, entry)
+            school.keep(key, taught)
+        return taught.models, dict(taught.entry)
 
     def _keep(self, steps: tuple[Step, ...], dish: Dish) -> None:
         self._made[steps] = dish

@@ -25,6 +25,7 @@ from budgetc.compile import compile as compile_
 from budgetc.compile import load_inputs, named_targets, source_digests, write_result
 from budgetc.entries import entry_names, model_file
 from budgetc.hardware import hardware_of
+from budgetc.learning import learning_of
 from budgetc.load import MANIFEST, Interface
 from budgetc.lock import (
     Lock,
@@ -293,6 +294,9 @@ def _build(
         name=manifest["name"],
         library="static" if manifest["library"].endswith(".a") else "shared",
         points=target.points,
+        learning=learning_of(sources.spec, sources.splits.training, sources.splits.calibration)
+        if sources
+        else None,
     )
     if source is not None and not all(
         (found.record(name) / file).exists() for file in _model_files(manifest)

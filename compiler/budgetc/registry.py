@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from budgetc_passes.contract import Pass
+from budgetc_passes.contract import Augmentation, Pass
 from budgetc_passes.offer import STAGES, Searchable
 from budgetc_specs.errors import EnvironmentError_, SpecError, did_you_mean, quoted
 from budgetc_specs.recipe import Recipe, Step
@@ -14,6 +14,7 @@ from budgetc_targets.contract import Device, Target
 from budgetc.plugins import distribution_of, installed
 
 PASSES, TARGETS, RUNNERS = "budgetc.passes", "budgetc.targets", "budgetc.runners"
+AUGMENTATIONS = "budgetc.augmentations"
 
 
 def find_target(kind: str) -> Target:
@@ -89,22 +90,41 @@ def make_passes(recipe: Recipe) -> Sequence[Pass]:
 
 
 def _make(step: Step) -> Pass:
-    kind: Any = find_pass(step.name)
+    made: Pass = _with_options(
+        find_pass(step.name), step, "passes", f"see `budgetc passes {step.name}`."
+    )
+    return made
+
+
+def make_augmentation(step: Step) -> Augmentation:
+    """An augmentation with its options.
+
+    Raises:
+        SpecError: it or an option does not exist, or a value is out of bounds.
+        EnvironmentError_: its plugin cannot be loaded.
+    """
+    known = ", ".join(installed(AUGMENTATIONS))
+    kind = _load(AUGMENTATIONS, step.name, "augmentation", f"there is {known}, or module:function.")
+    if not dataclasses.is_dataclass(kind):
+        raise _unfit(AUGMENTATIONS, step.name)
+    made: Augmentation = _with_options(kind, step, "learning.augment", f"there is {known}.")
+    return made
+
+
+def _with_options(kind: Any, step: Step, where: str, repair: str) -> Any:
+    """An object of a dataclass with the options of a step."""
     options = {f.name: f for f in dataclasses.fields(kind) if f.init}
     for name, _ in step.options:
         if name not in options:
             has = ", ".join(options) or "none"
             raise SpecError.of(
-                f"passes: {step.name} has no option {quoted(name)}",
+                f"{where}: {step.name} has no option {quoted(name)}",
                 f"{did_you_mean(name, options)} its options are {has}.".strip(),
             )
     try:
-        made: Pass = kind(**dict(step.options))
+        return kind(**dict(step.options))
     except (ValueError, TypeError) as error:
-        raise SpecError.of(
-            f"passes: {step}: {error}", f"see `budgetc passes {step.name}`."
-        ) from error
-    return made
+        raise SpecError.of(f"{where}: {step}: {error}", repair) from error
 
 
 @functools.cache

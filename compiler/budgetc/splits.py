@@ -26,6 +26,7 @@ class Splits:
         sentence: for the report: what `validation` is, and why.
         saw_evaluation: whether `validation` is the evaluation data, so that the final figures of
             quality are of samples that choices were made on.
+        training: what passes learn from that train.
     """
 
     calibration: Data | None
@@ -33,6 +34,7 @@ class Splits:
     evaluation: Data | None
     sentence: str
     saw_evaluation: bool
+    training: Data | None = None
 
 
 def load_splits(spec: Spec, model: Model, metric: Metric) -> Splits:
@@ -47,6 +49,7 @@ def load_splits(spec: Spec, model: Model, metric: Metric) -> Splits:
     paths, needed = spec.data, metric.needs_labels
     grouping = spec.quality.slices
     calibration = load_data(paths.calibration, model) if paths.calibration else None
+    training = load_data(paths.train, model) if paths.train else None
     validation = evaluation = None
     if paths.validation:
         validation = load_data(paths.validation, model, labels_required=needed)
@@ -57,7 +60,13 @@ def load_splits(spec: Spec, model: Model, metric: Metric) -> Splits:
     chosen, sentence, saw = _choose(calibration, validation, evaluation, needs_labels=needed)
     if chosen is not None and chosen is not evaluation:
         chosen = replace(chosen, slices=_slices_if_any(chosen, grouping))
-    return Splits(calibration, chosen, evaluation, sentence, saw)
+    if training is not None and evaluation is not None and training.digest == evaluation.digest:
+        raise SpecError.of(
+            "data.train: these are the evaluation data, which nothing may learn from",
+            "keep samples back: a model that has seen its test says nothing by passing it.",
+            str(training.path),
+        )
+    return Splits(calibration, chosen, evaluation, sentence, saw, training)
 
 
 def _choose(

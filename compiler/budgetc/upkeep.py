@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budgetc.cache import alone_with_cache
+from budgetc.learning import FileCheckpoint
 from budgetc.lower.kernel_objects import read_kernel
 from budgetc.predict.timings import Timing
 from budgetc.search.journal import whole_line
@@ -229,15 +230,23 @@ def _by_content(path: Path) -> str:
     return "" if kept is not None else "its bytes have not the digest of its name"
 
 
+def _checkpoint(path: Path) -> str:
+    whole = FileCheckpoint(path).load() is not None
+    return "" if whole else "it has not the digest that was written with it"
+
+
 def _program(path: Path) -> str:
     return "" if path.stat().st_size else "it is empty"
 
 
 _CHECKS: dict[str, Callable[[Path], str]] = {
     "answers": _finding,
+    "checkpoints": _checkpoint,
     "harness": _program,
     "judged": _finding,
     "kernels": _kernel,
+    "learned": _finding,
+    "learned-models": _by_content,
     "records": _record,
     "remote": _by_content,
     "searches": _search,

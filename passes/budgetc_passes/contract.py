@@ -26,9 +26,84 @@ class Note:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a pass asks of the engine before it runs."""
+    """What a pass asks of the engine before it runs.
+
+    Attributes:
+        calibration: samples to look at.
+        lessons: samples to learn from, and what goes with them. What such a pass comes to is kept by
+            the engine under all that it depends on.
+    """
 
     calibration: bool = False
+    lessons: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inferences that a model is trained on together.
+
+    Attributes:
+        inputs: by name, [inferences, *shape].
+        partners: for each inference, another of the batch that was mixed into it; None where none was.
+        shares: of each, what the inference itself makes up, [inferences] in 0 to 1.
+    """
+
+    inputs: Mapping[str, npt.NDArray[np.generic]]
+    partners: npt.NDArray[np.int64] | None = None
+    shares: npt.NDArray[np.float32] | None = None
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """A frozen dataclass whose fields are its options: a change of inputs that leaves what is right about them."""
+
+    @property
+    def name(self) -> str:
+        """As a spec calls it."""
+        ...
+
+    def apply(self, batch: Batch, random: np.random.Generator) -> Batch:
+        """The batch, changed; the one that is handed in stays as it is."""
+        ...
+
+
+class Checkpoint(Protocol):
+    """Where a pass that takes long leaves what it has, so that it can go on after a kill."""
+
+    def load(self) -> bytes | None:
+        """What an earlier run of the very same left; None where there is nothing whole."""
+        ...
+
+    def save(self, data: bytes) -> None:
+        """Leave this in place of what was left before."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a pass that trains is handed.
+
+    Attributes:
+        teacher: a float model with the inputs and outputs of the one that learns.
+        samples: starts a fresh stream of inferences, batch dimension included.
+        labels: what is right for each sample, as many for an inference as its batch has; or None.
+        augmentations: in the order in which they are applied.
+        seed: of everything that is drawn at random.
+        seconds: longest that the pass may train.
+        checkpoint: where it leaves what it has.
+        say: told how far it is.
+        caution: for the ledger, if the samples are not what they should be; empty otherwise.
+    """
+
+    teacher: ir.Model
+    samples: Callable[[], Iterable[Sample]]
+    labels: npt.NDArray[np.generic] | None
+    augmentations: tuple[Augmentation, ...]
+    seed: int
+    seconds: float
+    checkpoint: Checkpoint
+    say: Callable[[str], None]
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,7 +111,7 @@ class Evidence:
     """What the engine hands to a pass: the target's sheet and, where needed, a stream of samples.
 
     `calibration()` starts a fresh stream each time it is called; a pass may go over it more than once but must not
-    hold all of it. It is empty for a pass that did not ask for it.
+    hold all of it. It is empty for a pass that did not ask for it; `lessons` is None then.
 
     A model that is compiled for several shapes goes through a pass once for each. `results` keeps what the pass
     measured for the first, so that all of them get the same numbers, and their weights stay equal. One model may go
@@ -47,6 +122,7 @@ class Evidence:
     capability: Capability
     calibration: Callable[[], Iterable[Sample]] = field(default=lambda: ())
     results: dict[str, Any] = field(default_factory=dict)
+    lessons: Lessons | None = None
 
     def measured(self, what: str, measure: Callable[[], T]) -> T:
         """What `measure` says, asked once for all shapes of the model."""

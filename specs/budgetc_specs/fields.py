@@ -166,6 +166,37 @@ def read_passes(value: Any) -> Any:
     return Recipe(tuple(steps))
 
 
+_FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
+
+
+def read_augmentations(value: Any) -> tuple[str, ...]:
+    """Texts of augmentations, each a name with options or a function as module:function; or one text of several."""
+    if isinstance(value, str):
+        value = [each.strip() for each in value.split("|")] if value.strip() else []
+    if not isinstance(value, list | tuple):
+        raise Refusal(
+            f"{quoted(value)} is not a list of augmentations",
+            'write a list, such as "[shift, noise{deviation=0.1}]".',
+        )
+    found: Found = []
+    texts: list[str] = []
+    for index, text in enumerate(value):
+        try:
+            if not isinstance(text, str):
+                raise Refusal(
+                    f"{quoted(text)} is not an augmentation", 'write one, such as "shift{by=0.1}".'
+                )
+            if _FUNCTION.fullmatch(text):
+                texts.append(text)
+            else:
+                texts += map(str, parse_recipe(text).steps)
+        except Refusal as refusal:
+            found.append(((index,), refusal, text))
+    if found:
+        raise refused("augment", found)
+    return tuple(texts)
+
+
 def read_objective(value: Any) -> tuple[Aim, ...]:
     """One aim, or several in the order of their importance."""
     several = isinstance(value, list | tuple)

@@ -1,4 +1,4 @@
-"""The sections of a spec: inputs, data, quality, targets, search and output."""
+"""The sections of a spec: inputs, data, learning, quality, targets, search and output."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     ValidationInfo,
     WithJsonSchema,
@@ -20,8 +21,8 @@ from pydantic.config import JsonDict
 from budgetc_specs.board import BoardName, Cpu, Kind, RunnerAddress
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import Refusal, did_you_mean, quoted
-from budgetc_specs.fields import Matching, Seconds, one_of
-from budgetc_specs.files import ARCHIVE_SCHEMA, Archive, read_archive
+from budgetc_specs.fields import Matching, Seconds, one_of, read_augmentations
+from budgetc_specs.files import ARCHIVE_SCHEMA, Archive, File, read_archive
 from budgetc_specs.naming import IDENTIFIER, check_c_identifier
 from budgetc_specs.section import Section
 from budgetc_specs.units import format_seconds
@@ -131,8 +132,43 @@ class DataSpec(Section):
         description="Samples that the search judges quality on while it chooses, "
         "so that it never sees the evaluation data",
     )
+    train: Archive | None = Field(
+        default=None,
+        description="Samples that passes learn from, with labels where there are any; "
+        "by default the calibration data",
+    )
     evaluation: Archive | None = Field(
         default=None, description="Samples that quality is judged on; nothing is tuned on them"
+    )
+
+
+class LearningSpec(Section):
+    """What passes that train, such as distill, are told."""
+
+    teacher: File | None = Field(
+        default=None,
+        description="An ONNX model to learn from, with the inputs and outputs of the model; "
+        "by default the model itself, as it is before any pass",
+    )
+    augment: Annotated[
+        tuple[str, ...],
+        PlainValidator(read_augmentations),
+        PlainSerializer(list, when_used="json"),
+        WithJsonSchema(
+            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+        ),
+    ] = Field(
+        default=(),
+        description="Changes of the samples that leave what is right about them, in their order: "
+        'flip, shift, crop, noise, scale, erase, mixup, with options as in "shift{by=0.1}", '
+        "or functions as module:function",
+    )
+    time: Seconds = Field(
+        default=300.0,
+        gt=0,
+        allow_inf_nan=False,
+        json_schema_extra={"default": "5 min"},
+        description='Longest that one pass may train, such as "5 min"',
     )
 
 

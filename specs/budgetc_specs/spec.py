@@ -28,6 +28,7 @@ from budgetc_specs.section import Found, Section, refused
 from budgetc_specs.sections import (
     DataSpec,
     InputSpec,
+    LearningSpec,
     OutputSpec,
     QualitySpec,
     SearchSpec,
@@ -38,6 +39,7 @@ from budgetc_specs.sections import (
 __all__ = [
     "DataSpec",
     "InputSpec",
+    "LearningSpec",
     "OutputSpec",
     "QualitySpec",
     "SearchSpec",
@@ -104,6 +106,9 @@ class Spec(Section):
         default="auto",
         description="auto: chosen to meet the budgets; "
         "or the recipe to use, as one text or as a list of steps",
+    )
+    learning: LearningSpec = Field(
+        default=LearningSpec(), description="What passes that train are told"
     )
     search: SearchSpec = Field(
         default=SearchSpec(), description="How much effort goes into the search"

@@ -116,9 +116,10 @@ def _recipe(spec: "Spec") -> "Recipe":
     from budgetc.registry import make_passes
     from budgetc.search.recipes import float_recipe
 
-    if spec.passes == "auto" or any(p.needs().calibration for p in make_passes(spec.passes)):
+    if spec.passes == "auto":
         return float_recipe()
-    return spec.passes
+    needs = [each.needs() for each in make_passes(spec.passes)]
+    return float_recipe() if any(n.calibration or n.lessons for n in needs) else spec.passes
 
 
 def _sheets(spec: "Spec") -> "list[tuple[str, Capability]]":

@@ -1,0 +1,89 @@
+"""Train a model to answer as its teacher does."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import onnx_ir as ir
+
+from budgetc_passes.contract import Evidence, Needs, Note, PassResult
+from budgetc_passes.graph import is_op, label
+from budgetc_passes.invariants import finish, require
+from budgetc_passes.learning.bounds import check_options
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Trains the weights so that the model answers as its teacher does; what pruning took comes back in part.
+
+    The teacher is the model of the spec as it was before any pass, or `learning.teacher`. Where
+    samples have labels that are classes of an output, these count too; without, the teacher's
+    answers alone. A tenth of the samples is held back: the epoch that is best on it is kept, and
+    if none is better than the start, the model is left as it was. The data of the evaluation are
+    never seen. Needs the extra: pip install "budgetc[learn]".
+
+    What earlier passes did stays: shapes, zeros of weights, factors of products, constants that
+    several nodes read. Normalisations that are not folded yet learn with the statistics of their
+    batches, so that this goes faster before `fuse` than behind it.
+
+    Requires: float32, operators with a differentiable form, training samples. Ensures: only
+    initializers differ.
+    Cost: minutes of time, once; never size or latency.
+    Source: Hinton, Vinyals and Dean 2015, arXiv 1503.02531; Ba and Caruana 2014, arXiv 1312.6184
+    (without a temperature); Romero et al. 2015, arXiv 1412.6550 (values in between); Loshchilov and
+    Hutter 2019, arXiv 1711.05101 (AdamW).
+
+    Attributes:
+        epochs: times that all samples are seen, at most.
+        rate: highest rate of learning; it falls to nothing along half a cosine.
+        temperature: softens the answers of classes, 1 or above.
+        hard: share of the labels in the loss, 0 to 1.
+        features: weight of values in between that both models compute under one name; 0: none.
+        loss: how outputs are compared: as scores of classes ("soft"), by their squares ("plain"), or
+            "auto": as classes where a Softmax makes them or labels fit.
+        batch: inferences a step.
+        decay: weight decay.
+        patience: epochs without an improvement after which training ends; 0: none.
+
+    Raises:
+        ValueError: an option is out of its bounds.
+    """
+
+    name: ClassVar[str] = "distill"
+
+    epochs: int = 20
+    rate: float = 2e-3
+    temperature: float = 4.0
+    hard: float = 0.3
+    features: float = 0.0
+    loss: Literal["auto", "soft", "plain"] = "auto"
+    batch: int = 64
+    decay: float = 1e-4
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options(self)
+
+    def needs(self) -> Needs:
+        """Samples to learn from."""
+        return Needs(lessons=True)
+
+    def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
+        """Train the model.
+
+        Raises:
+            PassError: an operator has no differentiable form, or samples or teacher do not suit.
+        """
+        before = require(model, self.name)
+        coded = next((node for node in model.graph if is_op(node, "QuantizeLinear")), None)
+        if coded is not None:
+            text = "it has codes, which `qat` trains: left as it was"
+            return PassResult(model, modified=False, notes=(Note("refused", label(coded), text),))
+        from budgetc_passes.learning.distillation import Taste
+        from budgetc_passes.learning.lesson import learn
+        from budgetc_passes.learning.training import Plan
+
+        taste = Taste(self.temperature, self.hard, self.features, self.loss)
+        plan = Plan(self.epochs, self.batch, self.rate, self.decay, self.patience)
+        notes = learn(model, evidence, taste, plan)
+        return finish(model, self.name, before, notes)
