@@ -75,7 +75,7 @@ def test_what_the_reference_page_shows_is_valid_and_can_be_loaded(
 ) -> None:
     value = plain(text)
     data = {"calibration": "some.npz", "evaluation": "test.npz"}
-    others = ["valid.npz", "groups.npz", "model.lock"]
+    others = ["valid.npz", "train.npz", "groups.npz", "model.lock"]
     VALIDATOR.validate({"model": "m.onnx", **value})
     for name in ("m.onnx", "keywords.onnx", "models/keywords.onnx", *data.values(), *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)

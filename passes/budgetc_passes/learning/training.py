@@ -57,8 +57,8 @@ class Score:
     """How good a model is on the samples that are held back.
 
     Attributes:
-        quality: more is better.
-        loss: less is better; it decides where the quality is the same.
+        quality: for people; more is better.
+        loss: less is better. It decides, since it moves where the quality of a few samples does not.
     """
 
     quality: float
@@ -66,7 +66,7 @@ class Score:
 
     def beats(self, other: "Score") -> bool:
         """Whether it is better."""
-        return (self.quality, -self.loss) > (other.quality, -other.loss)
+        return self.loss < other.loss
 
 
 class Course(Protocol):
@@ -225,8 +225,7 @@ class _Run:
         minutes, seconds = divmod(max(0, round(left)), 60)
         self._say(
             f"epoch {self._epoch}/{self._epochs}: loss {self._last.loss:.4g}, "
-            f"{self._course.quality} {self._last.quality:.4f} "
-            f"(best {self._best.quality:.4f}), {minutes}:{seconds:02} left"
+            f"{self._course.quality} {self._last.quality:.4f}, {minutes}:{seconds:02} left"
         )
 
     def _save(self, *, done: bool) -> None:
