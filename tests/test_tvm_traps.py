@@ -115,20 +115,6 @@ def says(ended: Ended, lines: Sequence[str], where: str) -> None:
     assert list(ended.said) == list(lines), fixed(where)
 
 
-# Packages.
-
-
-def test_importing_tvm_imports_torch(reproduce: Reproduce) -> None:
-    pytest.importorskip("torch")
-    ended = reproduce("""
-        import sys
-
-        ready()
-        print("torch" in sys.modules)
-    """)
-    says(ended, ["True"], "compiler/budgetc/child.py: the finder")
-
-
 # The way to an object.
 
 
