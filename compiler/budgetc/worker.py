@@ -146,7 +146,8 @@ def _child(
                 stderr=output,
                 pass_fds=[write_end],
                 start_new_session=True,
-                env={**os.environ, "PYTHONHASHSEED": "0"},
+                # Sums of numpy must not depend on the number of cores, and children run side by side.
+                env={**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
             )
         os.close(write_end)
         write_end = -1
