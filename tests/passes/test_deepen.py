@@ -61,6 +61,13 @@ def test_every_kind_of_layer(apply, parse, same, kind, activation):
     )
 
 
+def test_a_depthwise_layer_gets_a_depthwise_one(apply, real, same):
+    ready = apply(real("animalmnist_dscnn"), Clean(), Fuse()).after
+    done = apply(ready, Deepen(layers="/3/Conv"))
+    same(done)
+    assert done.constant("/3/Conv.deeper.weight").shape == (16, 1, 3, 3)
+
+
 def test_clip_of_an_old_operator_set(apply, parse, same):
     model = parse(
         "g (float[2,3] x) => (float[2,5] y) { a = MatMul (x, w) y = Clip <min = 0.0, max = 1.0> (a) }",

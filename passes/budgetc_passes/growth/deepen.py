@@ -23,6 +23,7 @@ from budgetc_passes.graph import (
     dims,
     graph_of,
     input_at,
+    int_attribute,
     is_op,
     label,
     only_consumer,
@@ -39,7 +40,8 @@ class Deepen:
     """Adds layers that hand on what they get: the same answers, and more for training to work with.
 
     A new layer comes behind one that ends in a Relu or Clip, and ends in the same: a convolution
-    behind a convolution, a matrix product behind a matrix product. It has a bias, zero at first.
+    behind a convolution, a depthwise one behind a depthwise one, a matrix product behind a matrix
+    product. It has a bias, zero at first.
 
     Requires: opset >= 9, functions inlined, float weights. Ensures: outputs equal those of the model
     before, wherever activations are finite; the model passes the full ONNX checker; the interface is
@@ -112,15 +114,14 @@ class Deepen:
         )
         convolves = is_op(layer, "Conv", "ConvTranspose")
         channels = shape[1 if convolves else -1]
-        weight = self._identity(channels, len(shape) - 2 if convolves else 0)
+        groups = channels if int_attribute(layer, "group", 1) == channels else 1
+        weight = self._identity(channels, groups, len(shape) - 2 if convolves else 0)
         kind = np.float32 if dtype is None else dtype.numpy()
         graph = graph_of(activation)
         kernel = add_initializer(graph, f"{stem}.weight", weight.astype(kind))
         bias = add_initializer(graph, f"{stem}.bias", np.zeros(channels, kind))
         if convolves:
             spatial = len(shape) - 2
-            sizes = {"kernel_shape": [self.kernel] * spatial}
-            pads = {"pads": [self.kernel // 2] * (2 * spatial)}
             made = add_node(
                 activation,
                 "Conv",
@@ -128,7 +129,11 @@ class Deepen:
                 shape=shape,
                 dtype=dtype,
                 stem=stem,
-                attributes={**sizes, **pads},
+                attributes={
+                    "group": groups,
+                    "kernel_shape": [self.kernel] * spatial,
+                    "pads": [self.kernel // 2] * (2 * spatial),
+                },
             )
         elif len(shape) == 2:
             made = add_node(
@@ -149,12 +154,12 @@ class Deepen:
         assert producer is not None
         return label(producer)
 
-    def _identity(self, channels: int, spatial: int) -> npt.NDArray[np.float64]:
+    def _identity(self, channels: int, groups: int, spatial: int) -> npt.NDArray[np.float64]:
         if not spatial:
             return np.eye(channels)
-        kernel = np.zeros((channels, channels, *[self.kernel] * spatial))
+        kernel = np.zeros((channels, channels // groups, *[self.kernel] * spatial))
         centre: tuple[slice | int, ...] = (slice(None), slice(None), *[self.kernel // 2] * spatial)
-        kernel[centre] = np.eye(channels)
+        kernel[centre] = 1.0 if groups > 1 else np.eye(channels)
         return kernel
 
 
