@@ -22,7 +22,7 @@ from budgetc_specs.units import format_bytes
 
 DOCS = Path(__file__).parent
 DISTRIBUTION = "budgetc"
-FAMILIES = ("cleanup", "fusion", "growth", "pruning", "learning", "quantization")
+FAMILIES = ("cleanup", "fusion", "growth", "architecture", "pruning", "learning", "quantization")
 
 _LABELS = re.compile(r"\s*\b(Requires|Ensures|Cost|Source): ")
 _SECTION = re.compile(r"^(Attributes|Raises|Args|Returns):$", re.MULTILINE)

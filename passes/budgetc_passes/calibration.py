@@ -6,7 +6,7 @@
 What is kept of a tensor has a fixed size, however many samples there are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -203,34 +203,91 @@ def watch(
     Raises:
         PassError: as for `collect`.
     """
-    if not watchers:
+    watch_all([(model, watchers)], samples)
+
+
+def watch_all(
+    models: Sequence[tuple[ir.Model, Mapping[str, Sequence[Watcher]]]], samples: Iterable[Sample]
+) -> None:
+    """Run each sample through several models with the same inputs, one after the other.
+
+    A watcher of two tensors so sees both of one sample before it sees those of the next.
+
+    Raises:
+        PassError: as for `collect`.
+    """
+    watched = [_Watched(model, watchers) for model, watchers in models if watchers]
+    if not watched:
         return
-    inputs = [value.name or "" for value in model.graph.inputs]
-    fetched = [name for name in watchers if name not in inputs]
-    session = _session(model, fetched)
     count = 0
     for sample in samples:
-        missing = [name for name in inputs if name not in sample]
-        if missing:
-            raise PassError(
-                f"calibration sample {count} lacks the input {missing[0]!r}; "
-                f"it has {sorted(sample)}"
-            )
-        feed = {name: sample[name] for name in inputs}
-        try:
-            outputs = session.run(fetched, feed) if fetched else []
-        except Exception as error:  # onnxruntime's classes have no public base of their own
-            raise PassError(f"calibration sample {count} does not run: {error}") from error
-        seen = {name: feed[name] for name in inputs if name in watchers}
-        for name, values in [*zip(fetched, outputs, strict=True), *seen.items()]:
-            try:
-                for watcher in watchers[name]:
-                    watcher.update(values)
-            except ValueError as error:
-                raise PassError(f"calibration sample {count}: {name!r}: {error}") from error
+        for each in watched:
+            each.show(sample, count)
         count += 1
     if not count:
         raise PassError("no calibration samples; name a file with some in data.calibration")
+
+
+class Pairs:
+    """Two watchers that hand on what they see of one sample together.
+
+    Args:
+        take: is called with both tensors, when both were seen.
+    """
+
+    def __init__(
+        self, take: Callable[[npt.NDArray[np.floating], npt.NDArray[np.floating]], None]
+    ) -> None:
+        self._take = take
+        self._seen: dict[int, npt.NDArray[np.floating]] = {}
+        self.first, self.second = _Half(self, 0), _Half(self, 1)
+
+    def see(self, at: int, values: npt.NDArray[np.floating]) -> None:
+        """Take in one of both."""
+        if not np.isfinite(values).all():
+            raise ValueError("values are not finite")
+        self._seen[at] = values
+        if len(self._seen) == 2:
+            self._take(self._seen.pop(0), self._seen.pop(1))
+
+
+@dataclass(frozen=True)
+class _Half:
+    whole: Pairs
+    at: int
+
+    def update(self, values: npt.NDArray[np.floating]) -> None:
+        self.whole.see(self.at, values)
+
+
+class _Watched:
+    """A session of one model, and who looks at what it computes."""
+
+    def __init__(self, model: ir.Model, watchers: Mapping[str, Sequence[Watcher]]) -> None:
+        self._inputs = [value.name or "" for value in model.graph.inputs]
+        self._fetched = [name for name in watchers if name not in self._inputs]
+        self._watchers = watchers
+        self._session = _session(model, self._fetched)
+
+    def show(self, sample: Sample, count: int) -> None:
+        """Run one sample, which is the `count`th."""
+        missing = [name for name in self._inputs if name not in sample]
+        if missing:
+            raise PassError(
+                f"calibration sample {count} lacks the input {missing[0]!r}; it has {sorted(sample)}"
+            )
+        feed = {name: sample[name] for name in self._inputs}
+        try:
+            outputs = self._session.run(self._fetched, feed) if self._fetched else []
+        except Exception as error:  # onnxruntime's classes have no public base of their own
+            raise PassError(f"calibration sample {count} does not run: {error}") from error
+        seen = {name: feed[name] for name in self._inputs if name in self._watchers}
+        for name, values in [*zip(self._fetched, outputs, strict=True), *seen.items()]:
+            try:
+                for watcher in self._watchers[name]:
+                    watcher.update(values)
+            except ValueError as error:
+                raise PassError(f"calibration sample {count}: {name!r}: {error}") from error
 
 
 def _session(model: ir.Model, fetched: list[str]) -> ort.InferenceSession:

@@ -53,9 +53,9 @@ def run(subject: Subject, recipe: str, avx2, folder: Path) -> onnx.ModelProto:
     return proto
 
 
-def test_both_families_offer_something(mnist: Subject) -> None:
-    assert [family.name for family in mnist.space.families] == ["prune", "quantize"]
-    prune, quantize = mnist.space.families
+def test_every_family_offers_something(mnist: Subject) -> None:
+    assert [family.name for family in mnist.space.families] == ["prune", "separable", "quantize"]
+    prune, separable, quantize = mnist.space.families
     assert [c.name for c in prune.choices] == [
         "/0/Conv",
         "/3/Conv",
@@ -63,6 +63,7 @@ def test_both_families_offer_something(mnist: Subject) -> None:
         "/10/Conv",
         "/14/Conv",
     ]
+    assert [c.name for c in separable.choices] == ["/3/Conv", "/7/Conv", "/10/Conv", "/14/Conv"]
     assert [c.name for c in quantize.choices][-1] == "/19/Gemm"
     first = quantize.choice("/3/Conv")
     assert first.nodes == ("/3/Conv", "/5/Relu")
@@ -110,7 +111,7 @@ def test_a_quantized_model_offers_no_codes(mnist: Subject, avx2, tmp_path: Path)
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_every_point_is_a_recipe_that_runs(
