@@ -112,7 +112,7 @@ def rules_of_bazel(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.slow
 @pytest.mark.large
-def test_a_workspace_of_bazel(model, tmp_path, budgetc_cli):
+def test_a_workspace_of_bazel(model, tmp_path, budgetc_cli, zig_cache):
     workspace = model.parent
     for file in ("BUILD.bazel", "model/BUILD.bazel"):
         shutil.copyfile(PROJECTS / "bazel" / file, workspace / file)
@@ -161,7 +161,9 @@ def test_a_workspace_of_bazel(model, tmp_path, budgetc_cli):
         assert "spec.lock does not fit any more" in said
         done = budgetc_cli("lock", model / "spec.yaml", "-q", "--out", tmp_path / "locked")
         assert done.returncode == 0, done.stderr
-        code, said = run("build", *flags, "//:classify")
+        # With a cache that actions share, which the sandbox must let them write to.
+        shared = [f"--action_env=BUDGETC_CACHE={zig_cache}", f"--sandbox_writable_path={zig_cache}"]
+        code, said = run("build", *flags, *shared, "//:classify")
         assert code == 0, said
         assert subprocess.check_output([program], text=True) == f"class {class_of(model)}\n"
     finally:
