@@ -120,6 +120,29 @@ def model_files(path: Path | str) -> tuple[Path, ...]:
     return tuple(sorted({path.absolute(), *outside}))
 
 
+def declared_inputs(path: Path | str) -> dict[str, tuple[int | str, ...]]:
+    """The shapes of a model's inputs as its file has them: where a dimension is free its name, or `?`.
+
+    Raises:
+        ModelError: the file is absent or damaged, or an input is no tensor.
+    """
+    path = Path(path)
+    try:
+        model = _parse(_read(path))
+        _require_tensors(model)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", error.repair) from error
+    weights = {each.name for each in model.graph.initializer}
+    return {
+        each.name: tuple(
+            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+            for dim in each.type.tensor_type.shape.dim
+        )
+        for each in model.graph.input
+        if each.name not in weights
+    }
+
+
 def parse_model(data: bytes, path: Path | str) -> Model:
     """The Model of bytes that are self-contained and static already, such as those a pass has made.
 

@@ -68,7 +68,11 @@ def load(tmp_path):
             "host", "c" * 64, "clean", False, "d" * 64, machine, {}, kept, {}, files={}
         )
         file = tmp_path / "model.lock"
-        write_lock(Lock(file, "x", {}, {"evaluation": DATA}, {}, {"host": locked}), {"host": file})
+        board = replace(locked, figures={**kept, "size_bytes": 20.0 * KIB})
+        targets = {"board": board, "host": locked}
+        write_lock(
+            Lock(file, "x", {}, {"evaluation": DATA}, {}, targets), dict.fromkeys(targets, file)
+        )
         budgets = Budgets.model_validate({"max_regression": {"baseline": file, **asked}})
         return load_regressions(budgets, target, now)
 
@@ -77,6 +81,12 @@ def load(tmp_path):
 
 def statuses(regressions, measurement):
     return {v.budget: v.status for v in judge_regressions(regressions, measurement)}
+
+
+def test_each_target_is_held_against_its_own_figures(load):
+    (host,) = load({"size": "2 %"})
+    (board,) = load({"size": "2 %"}, target="board")
+    assert (host.baseline, board.baseline) == ({"": 40 * KIB}, {"": 20 * KIB})
 
 
 def test_nothing_is_asked_for():

@@ -20,6 +20,11 @@ def model_files(incomplete: str) -> list[str]:
     return list(_files(incomplete, {".onnx"}))
 
 
+def archives(incomplete: str) -> list[str]:
+    """Archives of samples, and folders on the way to them."""
+    return list(_files(incomplete, {".npz"}))
+
+
 def artefacts(incomplete: str) -> list[str]:
     """Locks, and folders."""
     return list(_files(incomplete, {".lock"}))

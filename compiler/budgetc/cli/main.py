@@ -14,6 +14,7 @@ from budgetc.cli.diff import diff
 from budgetc.cli.doctor import doctor
 from budgetc.cli.exits import catch_signals, guarded
 from budgetc.cli.explain import explain
+from budgetc.cli.init import init
 from budgetc.cli.layout import layout
 from budgetc.cli.lock import lock_spec
 from budgetc.cli.metrics import metrics
@@ -60,6 +61,7 @@ def _budgetc(
 
 
 _VERBS: dict[str, Callable[..., int]] = {
+    "init": init,
     "check": check,
     "plan": plan_spec,
     "compile": compile_spec,

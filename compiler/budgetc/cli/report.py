@@ -11,7 +11,7 @@ from rich.text import Text
 
 from budgetc.cli.memory_map import print_memory_map
 from budgetc.cli.shorthand import shorthand
-from budgetc.cli.terminal import say
+from budgetc.cli.terminal import plain_table, say
 from budgetc.result import Result, TargetResult, Trial
 from budgetc.verdict import Verdict
 
@@ -136,7 +136,7 @@ def _matrix(results: Sequence[TargetResult]) -> Table:
     """Every target against every budget, so that one look says where it fails."""
     shown = [(r, r.chosen or r.nearest) for r in results]
     names = list(dict.fromkeys(v.budget for _, t in shown if t for v in t.verdicts))
-    table = _table("target", "hardware", *names, "artefact")
+    table = plain_table("target", "hardware", *names, "artefact")
     for result, trial in shown:
         found = {v.budget: v for v in trial.verdicts} if trial else {}
         cells = [_cell(found.get(name)) for name in names]
@@ -159,7 +159,7 @@ def _handed_over(result: TargetResult) -> Text:
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table:
-    table = _table("budget", ">limit", ">measured", ">interval", "status")
+    table = plain_table("budget", ">limit", ">measured", ">interval", "status")
     for v in verdicts:
         form = partial(format_amount, unit=v.unit)
         interval = f"{form(v.interval.low)} to {form(v.interval.high)}" if v.interval else _NONE
@@ -180,7 +180,7 @@ def _comparison(result: TargetResult, trial: Trial) -> Table:
     """The artefact beside what onnxruntime makes of the same model."""
     measurement, baseline = trial.measurement, result.baseline
     sizes = baseline.get("model_bytes", {})
-    table = _table("", ">budgetc", *(f">{_peer(name)}" for name in sizes))
+    table = plain_table("", ">budgetc", *(f">{_peer(name)}" for name in sizes))
     own_size = format_bytes(measurement.size.deployed) if measurement else _NONE
     table.add_row("size", own_size, *(f"{format_bytes(b)} model" for b in sizes.values()))
     for each in (measurement, *measurement.further) if measurement else ():
@@ -208,7 +208,7 @@ def _peer(name: str) -> str:
 
 
 def _candidates(result: TargetResult) -> Table:
-    table = _table("#", "candidate", "outcome", ">size", ">latency", ">quality drop", "why")
+    table = plain_table("#", "candidate", "outcome", ">size", ">latency", ">quality drop", "why")
     for number, trial in _worth_a_row(result):
         size, latency, quality = _figures(trial)
         style = "green" if trial is result.chosen else ""
@@ -276,14 +276,3 @@ def _print_ledger(console: Console, result: TargetResult) -> None:
         for schedule in trial.schedules:
             words = ", ".join(f"{key} {value}" for key, value in schedule.items())
             say(console, f"  schedule: {words}", "dim")
-
-
-def _table(*headings: str) -> Table:
-    """A table without lines; a heading that starts with > stands over right-aligned cells."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in headings:
-        right = heading.startswith(">")
-        table.add_column(
-            heading.removeprefix(">"), justify="right" if right else "left", overflow="fold"
-        )
-    return table

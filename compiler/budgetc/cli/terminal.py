@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from budgetc_specs.errors import printable
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 # What is not a terminal has no width; tables get enough of it that no cell is broken.
@@ -40,6 +41,17 @@ def say(console: Console, text: str, style: str = "") -> None:
     """Print a line as it is: never wrapped, nothing in it understood as markup or as control."""
     lines = "\n".join(printable(line) for line in text.splitlines())
     console.print(Text(lines, style=style), soft_wrap=True)
+
+
+def plain_table(*headings: str) -> Table:
+    """A table without lines; a heading that starts with > stands over right-aligned cells."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in headings:
+        right = heading.startswith(">")
+        table.add_column(
+            heading.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+        )
+    return table
 
 
 def _console(*, error: bool) -> Console:

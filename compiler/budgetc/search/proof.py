@@ -107,16 +107,27 @@ def allowance(verdict: Verdict) -> str:
     assert reached is not None
     if figure_of(verdict.budget) and verdict.unit != "fraction":
         return _percent(verdict)
-    if verdict.unit == "bytes":
-        return _bytes(math.ceil(reached))
-    if verdict.unit == "fraction":
-        return _points(reached)
-    if verdict.unit == "metric":
-        return _decimal(math.floor(Fraction(reached) * 10**4), 4)
-    high = max(reached, verdict.interval.high if verdict.interval else reached) * _ROOM
-    if verdict.unit == "seconds":
-        return _seconds(high)
-    return f"{_up(Fraction(high))} {verdict.unit}"
+    if verdict.unit == "seconds" or verdict.unit.startswith("x "):
+        reached = max(reached, verdict.interval.high if verdict.interval else reached) * _ROOM
+    return written(reached, verdict.unit)
+
+
+def written(value: float, unit: str) -> str:
+    """A figure as the limit that a spec has, rounded so that the figure keeps it.
+
+    Args:
+        value: the figure.
+        unit: as in `Verdict`.
+    """
+    if unit == "bytes":
+        return _bytes(math.ceil(value))
+    if unit == "fraction":
+        return _points(value)
+    if unit == "metric":
+        return _decimal(math.floor(Fraction(value) * 10**4), 4)
+    if unit == "seconds":
+        return _seconds(value)
+    return f"{_up(Fraction(value))} {unit}"
 
 
 def _bytes(count: int) -> str:

@@ -46,8 +46,10 @@ class Selection:
         misses = beside = 0
         wary: dict[BudgetName, None] = {}
         while not self._late:
+            if misses >= self._patience or beside >= CONTENDERS:
+                break
             following = self._next(champion, wary if 2 * misses >= self._patience else {})
-            if following is None or misses >= self._patience or beside >= CONTENDERS:
+            if following is None:
                 break
             beside += champion is not None
             trial = self._workshop.make(following, _why(champion))

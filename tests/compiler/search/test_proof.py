@@ -1,10 +1,13 @@
 """What a certificate says: the fewest budgets that bind together, and values that a spec takes as they are."""
 
+from dataclasses import replace
+
 from budgetc.measure.latency import Interval
+from budgetc.regression import Regression
 from budgetc.search.proof import allowance, binding, prove
 from budgetc.verdict import Verdict
 from budgetc_specs.budgets import LatencyBudget, QualityBudget, Relative, SizeBudget
-from budgetc_specs.units import parse_bytes, parse_points
+from budgetc_specs.units import parse_bytes, parse_percent, parse_points
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,3 +112,31 @@ def test_each_budget_that_gives_way_has_a_point_that_keeps_the_rest(world):
     relaxed = world(size=parse_bytes(size.allow), drop=0.0)
     relaxed.explorer.explore([], 24)
     assert relaxed.selection.best() is not None
+
+
+def test_a_regression_is_kept_like_a_budget(world):
+    grown = Regression("size", {"": 1800.0}, 0.1, "error", "a.lock")
+    own = world(regressions=[grown])
+    found = own.seeker.seek([], "")
+    assert found.exit_code == 0
+    (verdict,) = found.chosen.verdicts
+    assert (verdict.budget, verdict.status) == ("size_regression", "PASS")
+    tight = world(drop=0.0, regressions=[grown])
+    proof = tight.seeker.seek([], "").proof
+    assert proof.binding == ("quality", "size_regression")
+    (growth,) = (p for p in proof.points if p.budget == "size_regression")
+    again = replace(grown, allowed=parse_percent(growth.allow))
+    assert world(drop=0.0, regressions=[again]).seeker.seek([], "").exit_code == 0
+
+
+def test_what_cannot_be_judged_here_is_not_searched_for(world):
+    """One library is built, for all other verdicts; no further one could be held against the baseline either."""
+    timed = Regression("latency", {"": 1.0}, 0.1, "error", "a.lock", why_not="another machine")
+    own = world(size=1900, drop=1.0, regressions=[timed])
+    found = own.seeker.seek([], "")
+    assert (found.exit_code, len(own.formula.built)) == (1, 1)
+    assert found.proof.binding == ("latency_regression",)
+    assert "latency_regression binds" in found.proof.text
+    (built,) = (t for t in found.trials if t.measurement)
+    statuses = {v.budget: v.status for v in built.verdicts}
+    assert statuses == {"size": "PASS", "quality": "PASS", "latency_regression": "UNDECIDED"}

@@ -9,6 +9,7 @@ from budgetc.measure.memory import Memory
 from budgetc.measure.quality import Quality
 from budgetc.measure.size import Size
 from budgetc.progress import ignore
+from budgetc.regression import judge_regressions
 from budgetc.result import Trial
 from budgetc.search.explorer import Effort, Explorer
 from budgetc.search.journal import Journal
@@ -142,7 +143,10 @@ class Formula:
             latency=world.timed(figures.latency) if world.timing else None,
             quality=Quality("top1", 1 - drop, 1.0, drop, drop, drop, 1000),
         )
-        verdicts = judge(world.limits.budgets, measurement)
+        verdicts = (
+            *judge(world.limits.budgets, measurement),
+            *judge_regressions(world.limits.regressions, measurement),
+        )
         kept = all(v.holds for v in verdicts)
         return Trial(
             str(recipe),
@@ -170,6 +174,7 @@ class World:
         seed: of the sampler.
         late: whether the time is up from the start.
         timing: whether libraries can be timed.
+        regressions: what may have become worse since a baseline.
     """
 
     def __init__(
@@ -185,11 +190,13 @@ class World:
         seed=0,
         late=False,
         timing=True,
+        regressions=(),
     ):
         given = {"size": size and f"{size} B", "quality": None}
         if drop is not None:
             given["quality"] = {"drop": f"{drop * 100:.12f} pp"}
-        self.limits = Limits(Budgets.model_validate({k: v for k, v in given.items() if v}))
+        budgets = Budgets.model_validate({k: v for k, v in given.items() if v})
+        self.limits = Limits(budgets, regressions=regressions)
         self.grown, self.worse, self.slow_codes = grown, worse, slow_codes
         self.timing = timing
         self.space = make_space()
