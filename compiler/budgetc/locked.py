@@ -406,6 +406,7 @@ def _figures(measurement: Mapping[str, Any]) -> dict[str, float | str]:
     if quality:
         found["quality_metric"] = quality["metric"]
         found["quality"], found["quality_drop"] = quality["value"], quality["drop"]
+        found["quality_samples"] = quality["samples"]
     return found
 
 

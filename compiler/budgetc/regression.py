@@ -12,7 +12,7 @@ from budgetc_specs.regression import Growth, Loss
 from budgetc_specs.units import format_amount, format_percent, format_points, format_seconds
 from budgetc_targets.contract import Device, Runner
 
-from budgetc.lock import LockedTarget, read_lock
+from budgetc.lock import Lock, LockedTarget, read_lock
 from budgetc.machine import machine_fingerprint, machine_words
 from budgetc.measure.doubt import ROUNDING
 from budgetc.measure.latency import Interval, Statistic, decide
@@ -49,6 +49,7 @@ class Regression:
         source: the lock's name, for people.
         why_not: why the two cannot be compared, or nothing.
         drop: of quality, what the metric may fall by against the float model, if that has stayed.
+        samples: of quality, how many the baseline was judged on: an emulator gets through as many as time allows.
     """
 
     figure: Figure
@@ -58,6 +59,7 @@ class Regression:
     source: str
     why_not: str = ""
     drop: float = 0.0
+    samples: int = 0
 
     @property
     def name(self) -> BudgetName:
@@ -138,11 +140,11 @@ def load_regressions(budgets: Budgets, target: str, now: Now) -> tuple[Regressio
                 again,
             )
         one = Regression(figure, baseline, budget.max, budget.level, asked.baseline.name)
-        evaluation = lock.inputs.get("evaluation")
-        one = replace(one, why_not=_why_not(one, locked, evaluation, now))
         if figure == "quality":
-            one = replace(one, drop=float(locked.figures["quality_drop"]) + budget.max)
-        found.append(one)
+            drop = float(locked.figures["quality_drop"]) + budget.max
+            samples = int(locked.figures.get("quality_samples", 0))
+            one = replace(one, drop=drop, samples=samples)
+        found.append(replace(one, why_not=_why_not(one, lock, target, now)))
     return tuple(found)
 
 
@@ -176,17 +178,19 @@ def _figures_of(locked: LockedTarget, key: str) -> dict[str, float]:
     return found
 
 
-def _why_not(regression: Regression, locked: LockedTarget, evaluation: str | None, now: Now) -> str:
+def _why_not(regression: Regression, lock: Lock, target: str, now: Now) -> str:
     """Why what the lock has cannot be compared with what is measured now, and what would help; or nothing."""
-    source = regression.source
+    source, locked = regression.source, lock.targets[target]
     if regression.figure == "quality":
         if locked.figures["quality_metric"] != now.metric:
             return (
                 f"{source} has {locked.figures['quality_metric']}, and the metric is {now.metric}; "
                 "lock anew"
             )
-        if evaluation != now.evaluation:
+        if lock.inputs.get("evaluation") != now.evaluation:
             return f"{source} is about other evaluation data; lock anew"
+        if not regression.samples:
+            return f"{source} does not say of how many samples its quality is; lock anew"
     if regression.figure == "memory" and "stack_bytes" not in locked.figures:
         return f"no run has measured the memory of {source}"
     if regression.figure == "latency":
@@ -195,11 +199,10 @@ def _why_not(regression: Regression, locked: LockedTarget, evaluation: str | Non
             return (
                 f"{source} has the {then}, and the budget is about the {now.statistic}; lock anew"
             )
-        if isinstance(now.runner, Device):
-            return (
-                f"it is measured on {now.runner.device}, and a lock does not say which device it is of; "
-                "bound it by a time"
-            )
+        device = lock.spec.get(f"targets.{target}.runner", "")
+        if device or isinstance(now.runner, Device):
+            where = f"{source} was measured on {device}" if device else "it is measured on a device"
+            return f"{where}, and a lock does not say which machine that was; bound it by a time"
         if locked.machine.get("fingerprint") != machine_fingerprint():
             return (
                 f"{source} was measured on {quoted(locked.machine.get('cpu', 'unknown'))}, and this is "
@@ -264,13 +267,19 @@ def _fallen(regression: Regression, measurement: Measurement) -> Verdict:
     if quality is None:
         why = f"{_title(regression)}: {why_not_run(measurement)}"
         return _undecided(regression, "", why)
+    if quality.samples != regression.samples:
+        text = (
+            f"{_title(regression)}: {regression.source} is about {regression.samples} samples, and "
+            f"this is about {quality.samples}"
+        )
+        return _undecided(regression, "", text)
     sign = 1.0 if quality.higher_is_better else -1.0
     fall = sign * (baseline - quality.value)
     excess = fall - regression.allowed
-    direction = "worse" if fall > 0 else "better"
+    change = f"{format_points(abs(fall))} {'worse' if fall > 0 else 'better'} than"
     text = (
-        f"{_title(regression)}: {quality.metric} {quality.value:.4g}, {format_points(abs(fall))} "
-        f"{direction} than the {baseline:.4g} of {regression.source}; at most "
+        f"{_title(regression)}: {quality.metric} {quality.value:.4g}, "
+        f"{change if fall else 'as good as'} the {baseline:.4g} of {regression.source}; at most "
         f"{format_points(regression.allowed)} worse is allowed ({quality.samples} samples)"
     )
     return Verdict(

@@ -34,6 +34,7 @@ FIGURES = {
     "quality_metric": "top1",
     "quality": 0.976,
     "quality_drop": 0.005,
+    "quality_samples": 1000,
 }
 ALL = {"size": "2 %", "memory": "2 %", "latency": "10 %", "quality": "0.2 pp"}
 
@@ -61,7 +62,7 @@ def measured(
 def load(tmp_path):
     """Regressions of budgets against a lock with the figures above, changed as asked."""
 
-    def load(asked, now=NOW, target="host", machine=None, **figures):
+    def load(asked, now=NOW, target="host", machine=None, spec=None, **figures):
         kept = {k: v for k, v in {**FIGURES, **figures}.items() if v is not None}
         machine = machine or {"cpu": "this one", "fingerprint": machine_fingerprint()}
         locked = LockedTarget(
@@ -71,7 +72,8 @@ def load(tmp_path):
         board = replace(locked, figures={**kept, "size_bytes": 20.0 * KIB})
         targets = {"board": board, "host": locked}
         write_lock(
-            Lock(file, "x", {}, {"evaluation": DATA}, {}, targets), dict.fromkeys(targets, file)
+            Lock(file, "x", spec or {}, {"evaluation": DATA}, {}, targets),
+            dict.fromkeys(targets, file),
         )
         budgets = Budgets.model_validate({"max_regression": {"baseline": file, **asked}})
         return load_regressions(budgets, target, now)
@@ -154,6 +156,24 @@ def test_latencies_of_another_machine_are_not_compared_and_all_else_is(load):
     limits = Limits(Budgets(), regressions=regressions)
     assert limits.unjudged == ("latency_regression",)
     assert "latency_regression" not in limits.names
+
+
+def test_latencies_of_a_device_are_not_compared(load):
+    """A lock names the machine that compiled; which device the times are of it does not say."""
+    asked = {"latency": "10 %"}
+    (verdict,) = judge_regressions(
+        load(asked, spec={"targets.host.runner": "ssh://pi@pi"}), measured()
+    )
+    assert verdict.status == "UNDECIDED"
+    assert "model.lock was measured on ssh://pi@pi" in verdict.text
+
+
+def test_other_samples_are_not_compared(load):
+    (verdict,) = judge_regressions(load({"quality": "1 pp"}, quality_samples=16), measured())
+    assert verdict.status == "UNDECIDED"
+    assert "is about 16 samples, and this is about 1000" in verdict.text
+    (older,) = judge_regressions(load({"quality": "1 pp"}, quality_samples=None), measured())
+    assert (older.status, "lock anew" in older.text) == ("UNDECIDED", True)
 
 
 @pytest.mark.parametrize(
