@@ -155,7 +155,7 @@ def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
             ],
             "learning": job.learning.to_json() if job.learning else None,
         },
-        timeout_s=PASS_SECONDS + _learning_seconds(job, recipe),
+        timeout_s=PASS_SECONDS + learning_seconds(job, recipe),
         memory_bytes=CHILD_BYTES,
         progress=lambda message: say(message["stage"]),
     )
@@ -163,7 +163,7 @@ def run_passes(job: Job, recipe: Recipe, folder: Path, say: Say) -> Optimised:
     return Optimised(recipe, replace(model, further=tuple(others)), tuple(answer["ledger"]))
 
 
-def _learning_seconds(job: Job, recipe: Recipe) -> float:
+def learning_seconds(job: Job, recipe: Recipe) -> float:
     """What passes may take that train: their last epoch may end behind their time, and judging comes on top."""
     if job.learning is None:
         return 0.0

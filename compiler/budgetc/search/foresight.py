@@ -1,6 +1,6 @@
 """What recipes would come to, unbuilt: quality in onnxruntime, and the library predicted; a function for a child."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from budgetc.cache import cache_folder
 from budgetc.child import report_progress
 from budgetc.emit.link import Kind
 from budgetc.kitchen import Kitchen
+from budgetc.learning import Learning
 from budgetc.model import Model, parse_model
 from budgetc.predict.prediction import Prediction
 from budgetc.predict.predictor import predict
@@ -34,6 +35,9 @@ def foresee(
     folder: str,  # noqa: ARG001  every task gets one
     calibration: str | None = None,
     validation: str | None = None,
+    learning: Mapping[str, Any] | None = None,
+    training: str | None = None,
+    teacher: str | None = None,
     **further: str,
 ) -> list[dict[str, Any]]:
     """Apply recipes, predict their libraries and judge their outputs.
@@ -55,6 +59,9 @@ def foresee(
         folder: of its own, not used.
         calibration: .npz archive for passes, or None.
         validation: .npz archive that quality is judged on; None for made-up inputs.
+        learning: what passes learn from that train, as JSON, or None; its files are the next two.
+        training: .npz archive that they learn from.
+        teacher: the model that they learn from, or None.
         further: files with the model for further shapes of its inputs.
 
     Returns:
@@ -71,7 +78,10 @@ def foresee(
     judge = Judge(
         given, validation, metric, metric_folder, samples, seed, kept, fixed_point=sheet.fixed_point
     )
-    kitchen = Kitchen([given, *others], sheet, calibration, source)
+    lessons = None
+    if learning is not None:
+        lessons = Learning.from_json({**learning, "samples": training, "teacher": teacher})
+    kitchen = Kitchen([given, *others], sheet, calibration, source, lessons)
     answers = []
     for index, text in enumerate(recipes):
         try:

@@ -9,8 +9,9 @@ from typing import Any
 
 from budgetc_specs.recipe import Recipe
 
-from budgetc.build import CHILD_BYTES, Job, further_file
+from budgetc.build import CHILD_BYTES, Job, further_file, learning_seconds
 from budgetc.figures import Figures, Limits
+from budgetc.learning import learners
 from budgetc.predict.latency import Clockwork
 from budgetc.predict.prediction import Prediction
 from budgetc.search.pool import Pool
@@ -151,6 +152,10 @@ class Simulations:
             files["validation"] = subject.validation[0]
         for number in range(1, len(job.model.entries)):
             files[f"further_{number}"] = further_file(job.model_file, number)
+        if job.learning is not None:
+            files["training"] = job.learning.samples
+            if job.learning.teacher is not None:
+                files["teacher"] = job.learning.teacher
         return Task(
             "budgetc.search.foresight:foresee",
             {
@@ -164,16 +169,19 @@ class Simulations:
                 "metric_folder": str(subject.folder) if subject.folder else None,
                 "samples": subject.samples,
                 "seed": subject.seed,
+                "learning": job.learning.to_json() if job.learning else None,
             },
             files,
-            timeout_s=SECONDS_A_RECIPE * len(recipes),
+            timeout_s=sum(SECONDS_A_RECIPE + learning_seconds(job, each) for each in recipes),
             memory_bytes=CHILD_BYTES,
         )
 
     def _key(self, recipe: Recipe) -> dict[str, Any]:
         job = self._job
+        trains = job.learning is not None and bool(learners(recipe))
         return {
             **self._subject.key(recipe),
+            **({"learning": job.learning.digests()} if trains and job.learning else {}),
             "entries": [model.digest for model in job.model.entries],
             "sheet": job.capability.model_dump(mode="json"),
             "library": [job.kind, job.library, job.name],

@@ -8,6 +8,7 @@ from budgetc.cache import cache_folder
 from budgetc.compile import job_for, load_inputs, subject_for
 from budgetc.figures import Figures, Limits
 from budgetc.hardware import hardware_of
+from budgetc.learning import Learning
 from budgetc.predict.latency import Clockwork
 from budgetc.predict.prediction import Expected
 from budgetc.predict.timings import Timing, Timings
@@ -193,3 +194,24 @@ def test_the_compact_library_is_expected_where_only_that_keeps_the_budgets():
     assert expected(500) == small  # it comes nearer
     assert expected(None) == fast
     assert Simulated(RECIPES[0], refusal="no").figures(Limits(Budgets())) is None
+
+
+def test_a_recipe_that_trains_is_simulated_and_trains_once(parts, pool, tmp_path):
+    pytest.importorskip("torch")
+    job, subject = parts
+    samples, _ = subject.validation
+    learning = Learning(samples, "", None, (), samples.parent, 0, 60.0)
+    parts = dataclasses.replace(job, learning=learning), subject
+    recipes = [
+        parse_recipe(f"prune{{align=1,ratio=0.5}} | distill{{epochs=1}}{more}")
+        for more in ("", " | clean")
+    ]
+    first, second = simulating(parts, pool, tmp_path).simulate(recipes)
+    assert first.choices, first.refusal
+    assert second.choices, second.refusal
+    assert first.ledger[1] == second.ledger[1]
+    assert len(list((cache_folder() / "learned").rglob("*.json"))) == 1
+    other = dataclasses.replace(job, learning=dataclasses.replace(learning, seed=7))
+    counting = Counting(pool)
+    simulating((other, subject), counting, tmp_path).simulate(recipes[:1])
+    assert counting.asked == [[str(recipes[0])]]
