@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 def test_the_page_names_every_trap() -> None:
     page = (ROOT / "docs" / "tvm.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_tvm_*.py")]
+    files = [each for name in ("tvm", "rpc") for each in (ROOT / "tests").glob(f"test_{name}_*.py")]
+    tests = [path.read_text(encoding="utf-8") for path in files]
     ours = {name for text in tests for name in re.findall(r"^def test_(\w+)\(", text, re.MULTILINE)}
     assert named == ours - {"the_page_names_every_trap"}
 
