@@ -44,6 +44,7 @@ WINDOWS = [
 ]
 EVERY_POINT = [Window(channels=6, filters=16, out=(2, 7)), depthwise(8, 3, 1, out=(3, 9))]
 OPEN = [
+    Window(channels=64, filters=128, kernel=(1, 1), out=(6, 6)),
     Window(channels=64, filters=8, kernel=(1, 1), out=(2, 5)),
     depthwise(8, 3, 1, out=(3, 6)),
     depthwise(12, 3, 2, out=(3, 5)),
@@ -54,8 +55,8 @@ def _cases(capability: Capability) -> list[tuple[Window, Job]]:
     cases = [(w, job) for w in WINDOWS for job in jobs_of(w, capability)]
     for window in EVERY_POINT:
         cases += [(window, job) for job in jobs_of(window, capability, every_point=True)]
-    if capability.int8_dot == "smlad32":
-        for window in OPEN:
+    if capability.int8_dot in ("smlad32", "mla32"):
+        for window in OPEN if capability.int8_dot == "smlad32" else OPEN[:2]:
             cases += [(window, replace(j, open=True)) for j in jobs_of(window, capability)]
     if capability.float_unit != "none":
         few = [depthwise(3, 3, 1)] if capability.channel_block == 1 else []

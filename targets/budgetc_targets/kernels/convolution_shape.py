@@ -127,7 +127,8 @@ def opened(
         return None
     if any(a.strides[2] or a.strides[3] for a in task.operands):
         return None
-    filters, channels = lanes * vectors, shape.unit * 2 * UNROLLED
+    # Two filters at least: what there is one of has no stride in any index.
+    filters, channels = max(2, lanes * vectors), shape.unit * 2 * UNROLLED
 
     def nominal(access: Access, count: int) -> Access:
         """Any size that lies alike."""
