@@ -23,12 +23,15 @@ import tvm
 from budgetc.lower.foreign import ForeignCompiler
 from budgetc.lower.scheduled import lower_scheduled
 from budgetc_targets.aarch64 import AArch64
+from budgetc_targets.armv7 import ArmV7
+from budgetc_targets.cortex_m import CortexM
 from budgetc_targets.expression import Ref, apply
 from budgetc_targets.kernels import objects
 from budgetc_targets.kernels.dot import DOTS
 from budgetc_targets.kernels.evaluate import evaluate
 from budgetc_targets.kernels.objects import emit_object, generate, llvm_target
 from budgetc_targets.kernels.writer import Writer, intrinsic
+from budgetc_targets.riscv64 import RiscV64
 from budgetc_targets.x86_64 import X86_64
 from tvm import relax, te, tirx
 
@@ -167,7 +170,8 @@ def test_an_unknown_cpu_becomes_the_generic_one(reproduce: Reproduce) -> None:
         def cpus(sheet):
             return set(re.findall('"target-cpu"="(.+?)"', code(kernel(lambda v: v + v), sheet)))
 
-        sheets = [*X86_64().cpus().values(), *AArch64().cpus().values()]
+        kinds = (X86_64(), AArch64(), ArmV7(), RiscV64(), CortexM())
+        sheets = [s for kind in kinds for s in kind.cpus().values()]
         wrong = [s.cpu for s in sheets if cpus(s) != {s.cpu}]
         assert len(sheets) > 20 and not wrong, wrong
         ready()

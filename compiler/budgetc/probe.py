@@ -7,7 +7,7 @@ from pathlib import Path
 
 from budgetc_specs.board import Board
 from budgetc_specs.errors import EnvironmentError_
-from budgetc_specs.units import format_bytes, parse_bytes
+from budgetc_specs.units import parse_bytes
 
 from budgetc.plugins import installed
 from budgetc.registry import TARGETS, find_target
@@ -36,17 +36,6 @@ def probe() -> Board:
         l2=caches.get(2),
         source="budgetc targets probe",
     )
-
-
-def write_board(board: Board) -> str:
-    """A board as the TOML that `board:` of a spec reads."""
-    lines = []
-    for name, value in board.model_dump(exclude_defaults=True).items():
-        field = Board.model_fields[name]
-        lines.append(f"# {field.description}")
-        sized = isinstance(value, int) and name != "cores"
-        lines.append(f"{name} = {_toml(format_bytes(value, exact=True) if sized else value)}")
-    return "\n".join(lines) + "\n"
 
 
 def _named_sheet() -> tuple[str, str]:
@@ -88,12 +77,3 @@ def _caches(folder: Path) -> dict[int, int]:
         if kind in ("Data", "Unified") and size.endswith(("K", "M")):
             found[level] = parse_bytes(f"{size[:-1]} {size[-1]}iB")
     return found
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return str(value)

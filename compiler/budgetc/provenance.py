@@ -11,7 +11,7 @@ from budgetc.plugins import installed
 from budgetc.registry import PASSES, TARGETS
 from budgetc.store import file_digest
 
-SOURCES = {".py", ".c", ".h"}
+SOURCES = {".py", ".c", ".h", ".toml"}
 
 
 @functools.cache

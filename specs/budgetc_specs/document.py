@@ -1,4 +1,4 @@
-"""Reading a spec or a board from YAML, JSON or TOML: the whole of it comes out, or every finding with its line."""
+"""Reading a spec, a board or a sheet from YAML, JSON or TOML: all of it, or every finding with its line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from budgetc_specs.board import Board
 from budgetc_specs.errors import Diagnostic, Refusal, SpecError, quoted
 from budgetc_specs.overrides import override
 from budgetc_specs.section import Section
+from budgetc_specs.sheet import Sheet
 from budgetc_specs.source import Node, Source, dotted, read_source
 from budgetc_specs.spec import Spec
 from budgetc_specs.toml_source import parse_toml
@@ -40,6 +41,15 @@ def load_board(path: str | Path) -> Board:
         SpecError: with all that is wrong, in the order of the text.
     """
     return _load(path, Board, ())
+
+
+def load_sheet(path: str | Path) -> Sheet:
+    """The capability sheet that a file says; what it is like is not looked up.
+
+    Raises:
+        SpecError: with all that is wrong, in the order of the text.
+    """
+    return _load(path, Sheet, ())
 
 
 def _load(path: str | Path, kind: type[Document], overrides: Sequence[str]) -> Document:

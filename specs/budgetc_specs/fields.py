@@ -64,6 +64,15 @@ Bytes = Annotated[
 ]
 """A size in bytes, written `48 KiB`."""
 
+Cache = Annotated[
+    int,
+    _measure(lambda value: 0 if value == "none" else parse_bytes(value)),
+    PlainSerializer(
+        lambda count: format_bytes(count, exact=True) if count else "none", when_used="json"
+    ),
+]
+"""The size of a cache, written as any other, or `none`."""
+
 Seconds = Annotated[
     float,
     _measure(parse_seconds),

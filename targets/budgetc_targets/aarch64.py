@@ -13,35 +13,6 @@ from budgetc_targets.cpu import CpuTarget
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
 
-_NEON: dict[str, Any] = {
-    "arch": "aarch64",
-    "llvm_triple": "aarch64-unknown-linux-gnu",
-    "zig_target": "aarch64-linux-gnu.2.17",
-    "vector_bytes": 16,
-    "vector_registers": 32,
-    "int8_dot": "widening128",
-    "weight_bits": 8,
-}
-_DOTPROD: dict[str, Any] = {**_NEON, "int8_dot": "sdot128"}
-# The extension brings a dot product of unsigned by signed bytes, so that activations stay as they are.
-_I8MM: dict[str, Any] = {**_NEON, "int8_dot": "usdot128"}
-
-_CPUS: dict[str, dict[str, Any]] = {
-    "generic": {**_NEON, "cpu": "generic"},
-    "generic+dotprod": {**_DOTPROD, "cpu": "generic", "llvm_features": ("+dotprod",)},
-    "generic+i8mm": {**_I8MM, "cpu": "generic", "llvm_features": ("+dotprod", "+i8mm")},
-    "cortex-a53": {**_NEON, "cpu": "cortex-a53"},
-    "cortex-a57": {**_NEON, "cpu": "cortex-a57", "l2_bytes": 2 * 1024 * 1024},
-    "cortex-a72": {**_NEON, "cpu": "cortex-a72", "l2_bytes": 1024 * 1024},
-    "cortex-a76": {**_DOTPROD, "cpu": "cortex-a76", "l1_bytes": 64 * 1024},
-    "cortex-a78": {**_DOTPROD, "cpu": "cortex-a78", "l1_bytes": 64 * 1024},
-    "neoverse-n1": {**_DOTPROD, "cpu": "neoverse-n1", "l1_bytes": 64 * 1024},
-    "cortex-a510": {**_I8MM, "cpu": "cortex-a510"},
-    "cortex-a710": {**_I8MM, "cpu": "cortex-a710", "l1_bytes": 64 * 1024},
-    "neoverse-v1": {**_I8MM, "cpu": "neoverse-v1", "l1_bytes": 64 * 1024, "l2_bytes": 1024 * 1024},
-    "neoverse-n2": {**_I8MM, "cpu": "neoverse-n2", "l1_bytes": 64 * 1024, "l2_bytes": 1024 * 1024},
-}
-
 
 @functools.cache
 def best_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -53,7 +24,7 @@ def best_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return "generic+dotprod" if "asimddp" in features else "generic"
 
 
-_ORDER = ("widening128", "sdot128", "usdot128")
+_ORDER = {"generic": "widening128", "generic+dotprod": "sdot128", "generic+i8mm": "usdot128"}
 """Each machine has the dot products before its own."""
 
 
@@ -63,15 +34,11 @@ class AArch64(CpuTarget):
     kind: ClassVar[str] = "aarch64"
     default_cpu: ClassVar[str] = "generic"
 
-    @property
-    def sheets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Common cores."""
-        here = platform.machine() == "aarch64"
-        have = _ORDER.index(_CPUS[best_cpu()]["int8_dot"]) if here else -1
-        return {
-            name: {**sheet, "native": _ORDER.index(sheet["int8_dot"]) <= have}
-            for name, sheet in _CPUS.items()
-        }
+    def runs_here(self, sheet: Mapping[str, Any]) -> bool:
+        """Where the machine has the dot product."""
+        known = list(_ORDER.values())
+        have = known.index(_ORDER[best_cpu()]) if platform.machine() == "aarch64" else -1
+        return known.index(sheet["int8_dot"]) <= have
 
     def runner(self, capability: Capability) -> Runner:
         """Directly on such a machine, else under qemu's user-mode emulation."""

@@ -13,23 +13,6 @@ from budgetc_targets.cpu import CpuTarget
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
 
-_NEON: dict[str, Any] = {
-    "arch": "arm",
-    "llvm_triple": "armv7a-unknown-linux-gnueabihf",
-    "zig_target": "arm-linux-gnueabihf.2.17",
-    "vector_bytes": 16,
-    "vector_registers": 16,
-    "int8_dot": "vmull128",
-    "weight_bits": 8,
-}
-
-_CPUS: dict[str, dict[str, Any]] = {
-    "cortex-a7": {**_NEON, "cpu": "cortex-a7", "zig_cpu": "cortex_a7"},
-    "cortex-a9": {**_NEON, "cpu": "cortex-a9", "zig_cpu": "cortex_a9"},
-    "cortex-a15": {**_NEON, "cpu": "cortex-a15", "zig_cpu": "cortex_a15", "l2_bytes": 1024 * 1024},
-    "cortex-a53": {**_NEON, "cpu": "cortex-a53", "zig_cpu": "cortex_a53"},
-}
-
 
 @functools.cache
 def best_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -45,18 +28,12 @@ class ArmV7(CpuTarget):
     kind: ClassVar[str] = "armv7"
     default_cpu: ClassVar[str] = "cortex-a7"
 
-    @property
-    def sheets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Common cores; `cortex-a53` is one that runs 32-bit code."""
-        here = platform.machine() == "armv7l"
-        newer = here and best_cpu() == "cortex-a7"
-        return {
-            name: {
-                **sheet,
-                "native": (newer and name != "cortex-a53") or (here and name == "cortex-a9"),
-            }
-            for name, sheet in _CPUS.items()
-        }
+    def runs_here(self, sheet: Mapping[str, Any]) -> bool:
+        """Where the machine is such a one; `cortex-a53` is one that runs 32-bit code."""
+        if platform.machine() != "armv7l":
+            return False
+        newer = best_cpu() == "cortex-a7" and sheet["cpu"] != "cortex-a53"
+        return newer or sheet["cpu"] == "cortex-a9"
 
     def runner(self, capability: Capability) -> Runner:
         """Directly on such a machine, else under qemu's user-mode emulation."""

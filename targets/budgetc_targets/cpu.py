@@ -1,8 +1,9 @@
-"""What all CPU targets share: a table of CPUs, the kernel families and TVM's LLVM code generator."""
+"""What all CPU targets share: sheets as files, the kernel families and TVM's LLVM code generator."""
 
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,18 +12,30 @@ from budgetc_specs.errors import SpecError
 
 from budgetc_targets.contract import Family, Runner
 from budgetc_targets.kernels.families import cpu_families
+from budgetc_targets.sheets import SheetFolder
 
 
 class CpuTarget(ABC):
-    """A target whose sheets come from a table of CPU names."""
+    """A target whose sheets are the files `cpus/KIND/CPU.toml` of the package that its class is in."""
 
     kind: ClassVar[str]
     default_cpu: ClassVar[str]
 
     @property
-    @abstractmethod
     def sheets(self) -> Mapping[str, Mapping[str, Any]]:
         """What each known CPU can do, as fields of `Capability`."""
+        return self.files
+
+    @cached_property
+    def files(self) -> SheetFolder:
+        """The sheets as they are written."""
+        package = type(self).__module__.partition(".")[0]
+        return SheetFolder(package, self.kind, self.runs_here)
+
+    def runs_here(self, sheet: Mapping[str, Any]) -> bool:
+        """Whether this machine runs the code of a sheet directly."""
+        del sheet
+        return False
 
     @abstractmethod
     def runner(self, capability: Capability) -> Runner:
@@ -45,7 +58,7 @@ class CpuTarget(ABC):
         return Capability(target=self.kind, threads=threads, **self.sheets[name])
 
     def cpus(self) -> Mapping[str, Capability]:
-        """The sheets of the table."""
+        """All of the sheets."""
         return {name: self.capability(name, 1) for name in self.sheets}
 
     def families(self) -> Sequence[Family]:

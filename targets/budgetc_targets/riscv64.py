@@ -13,29 +13,7 @@ from budgetc_targets.cpu import CpuTarget
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
 
-_SCALAR: dict[str, Any] = {
-    "arch": "riscv64",
-    "cpu": "generic-rv64",
-    "llvm_triple": "riscv64-unknown-linux-gnu",
-    "llvm_features": ("+m", "+a", "+f", "+d", "+c"),
-    "llvm_abi": "lp64d",
-    "zig_target": "riscv64-linux-gnu.2.27",
-    "vector_bytes": 4,
-    "vector_registers": 32,
-    "int8_dot": "mla32",
-    "weight_bits": 8,
-}
-# Two registers are used as one, which every vector unit of 128 bits or more has sixteen of. The standard has no dot
-# product: the widest integers that are multiplied and summed in one instruction are s16.
-_VECTOR: dict[str, Any] = {
-    **_SCALAR,
-    "llvm_features": (*_SCALAR["llvm_features"], "+v", "+zvl128b"),
-    "vector_bytes": 32,
-    "vector_registers": 16,
-    "int8_dot": "vwmacc256",
-}
-
-_CPUS: dict[str, dict[str, Any]] = {"rv64gc": _SCALAR, "rv64gcv": _VECTOR}
+_WORD = 4  # bytes of a vector where there are none
 
 
 @functools.cache
@@ -53,19 +31,14 @@ class RiscV64(CpuTarget):
     kind: ClassVar[str] = "riscv64"
     default_cpu: ClassVar[str] = "rv64gc"
 
-    @property
-    def sheets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Without vectors, and with those of version 1.0 of the extension, of 128 bits or more."""
-        here = platform.machine() == "riscv64"
-        vectors = here and best_cpu() == "rv64gcv"
-        return {
-            name: {**sheet, "native": vectors or (here and name == "rv64gc")}
-            for name, sheet in _CPUS.items()
-        }
+    def runs_here(self, sheet: Mapping[str, Any]) -> bool:
+        """Where the machine is such a one and has the vectors of a sheet that has some."""
+        vectors = sheet["vector_bytes"] > _WORD
+        return platform.machine() == "riscv64" and (not vectors or best_cpu() == "rv64gcv")
 
     def runner(self, capability: Capability) -> Runner:
         """Directly on such a machine, else under qemu's user-mode emulation, with vectors of the least length."""
         if capability.native:
             return Local()
-        vectors = capability.vector_bytes > 4
+        vectors = capability.vector_bytes > _WORD
         return QemuUser("riscv64", "rv64,v=true,vext_spec=v1.0,vlen=128" if vectors else "rv64")

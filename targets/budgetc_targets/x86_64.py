@@ -13,57 +13,6 @@ from budgetc_targets.cpu import CpuTarget
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
 
-_COMMON: dict[str, Any] = {
-    "arch": "x86_64",
-    "llvm_triple": "x86_64-unknown-linux-gnu",
-    "zig_target": "x86_64-linux-gnu.2.17",
-}
-_SSE: dict[str, Any] = {
-    **_COMMON,
-    "vector_bytes": 16,
-    "vector_registers": 16,
-    "int8_dot": "maddwd128",
-    "weight_bits": 8,
-}
-_AVX2: dict[str, Any] = {
-    **_COMMON,
-    "vector_bytes": 32,
-    "vector_registers": 16,
-    "int8_dot": "maddubs256",
-    "weight_bits": 7,
-}
-_AVX_VNNI: dict[str, Any] = {**_AVX2, "int8_dot": "vpdpbusd256", "weight_bits": 8}
-_AVX512: dict[str, Any] = {**_AVX2, "vector_bytes": 64, "vector_registers": 32}
-_VNNI: dict[str, Any] = {**_AVX512, "int8_dot": "vpdpbusd512", "weight_bits": 8}
-
-_BIG_CACHE: dict[str, Any] = {"l1_bytes": 48 * 1024, "l2_bytes": 2 * 1024 * 1024}
-
-_LEVELS: dict[str, dict[str, Any]] = {
-    "x86-64": {**_SSE, "cpu": "x86-64"},
-    "x86-64-v2": {**_SSE, "cpu": "x86-64-v2"},
-    "x86-64-v3": {**_AVX2, "cpu": "x86-64-v3"},
-    "x86-64-v3+avxvnni": {**_AVX_VNNI, "cpu": "x86-64-v3", "llvm_features": ("+avxvnni",)},
-    "x86-64-v4": {**_AVX512, "cpu": "x86-64-v4", "l2_bytes": 1024 * 1024},
-    "x86-64-v4+avx512vnni": {
-        **_VNNI,
-        "cpu": "x86-64-v4",
-        "llvm_features": ("+avx512vnni",),
-        "l2_bytes": 1024 * 1024,
-    },
-    "haswell": {**_AVX2, "cpu": "haswell"},
-    "skylake": {**_AVX2, "cpu": "skylake"},
-    "skylake-avx512": {**_AVX512, "cpu": "skylake-avx512", "l2_bytes": 1024 * 1024},
-    "cascadelake": {**_VNNI, "cpu": "cascadelake", "l2_bytes": 1024 * 1024},
-    "icelake-server": {**_VNNI, "cpu": "icelake-server", **_BIG_CACHE},
-    "sapphirerapids": {**_VNNI, "cpu": "sapphirerapids", **_BIG_CACHE},
-    "alderlake": {**_AVX_VNNI, "cpu": "alderlake"},
-    "znver1": {**_AVX2, "cpu": "znver1", "l2_bytes": 512 * 1024},
-    "znver2": {**_AVX2, "cpu": "znver2", "l2_bytes": 512 * 1024},
-    "znver3": {**_AVX2, "cpu": "znver3", "l2_bytes": 512 * 1024},
-    "znver4": {**_VNNI, "cpu": "znver4", "l2_bytes": 1024 * 1024},
-    "znver5": {**_VNNI, "cpu": "znver5", "l1_bytes": 48 * 1024, "l2_bytes": 1024 * 1024},
-}
-
 _LEVEL_FLAGS: dict[str, set[str]] = {
     "x86-64-v2": {"cx16", "popcnt", "sse4_1", "sse4_2", "ssse3"},
     "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
@@ -127,11 +76,9 @@ class X86_64(CpuTarget):  # noqa: N801  the architecture's name
     kind: ClassVar[str] = "x86-64"
     default_cpu: ClassVar[str] = "x86-64-v3"
 
-    @property
-    def sheets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Architecture levels and common processors."""
-        flags = machine_flags()
-        return {n: {**s, "native": runs_here(s, flags)} for n, s in _LEVELS.items()}
+    def runs_here(self, sheet: Mapping[str, Any]) -> bool:
+        """Where the machine has the instructions."""
+        return runs_here(sheet, machine_flags())
 
     def runner(self, capability: Capability) -> Runner:
         """Directly where this machine has the instructions, else under qemu."""

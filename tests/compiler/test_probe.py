@@ -4,9 +4,10 @@ import platform
 
 import pytest
 from budgetc.hardware import board_sheet
-from budgetc.probe import probe, write_board
+from budgetc.probe import probe
 from budgetc.registry import find_target
 from budgetc_specs.document import load_board
+from budgetc_specs.toml_text import toml_text
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "aarch64"), reason="no target kind for this machine"
@@ -25,5 +26,5 @@ def test_the_board_of_this_machine_has_its_sheet(tmp_path):
 def test_what_is_written_can_be_read(tmp_path):
     board = probe().model_copy(update={"summary": 'A "quoted" \\ name', "features": ("+a", "+b")})
     path = tmp_path / "here.toml"
-    path.write_text(write_board(board), encoding="utf-8")
+    path.write_text(toml_text(board), encoding="utf-8")
     assert load_board(path) == board

@@ -74,9 +74,15 @@ def show(
             help="A kind, a CPU or a board, or a board's file.", autocompletion=hardware_names
         ),
     ],
+    toml: Annotated[
+        bool,
+        typer.Option("--toml", help="As a file: of a board, or of a CPU to start another from."),
+    ] = False,
 ) -> int:
     """Explain a kind, a CPU or a board: its capability sheet, and what a spec says to compile for it."""
     from budgetc_specs.errors import SpecError, did_you_mean, quoted
+    from budgetc_specs.sheet import Sheet
+    from budgetc_specs.toml_text import toml_text
 
     from budgetc.boards import board_names, find_board
     from budgetc.plugins import installed
@@ -84,9 +90,18 @@ def show(
 
     kinds = installed(TARGETS)
     if Path(name).suffix or name in board_names():
-        _show_board(name, find_board(Path(name) if Path(name).suffix else name))
+        board = find_board(Path(name) if Path(name).suffix else name)
+        if toml:
+            print(toml_text(board), end="")
+        else:
+            _show_board(name, board)
         return 0
     if name in kinds:
+        if toml:
+            raise SpecError.of(
+                f"{quoted(name)} is a kind, and has a file for each CPU",
+                f"name one of {', '.join(find_target(name).cpus())}.",
+            )
         _show_kind(name, find_target(name))
         return 0
     known = {cpu: kind for kind in kinds for cpu in find_target(kind).cpus()}
@@ -97,7 +112,10 @@ def show(
             f"no kind, CPU or board is called {quoted(name)}",
             f"{near} `budgetc targets` lists them.".strip(),
         )
-    for kind in having:
+    for kind in having[:1] if toml else having:
+        if toml:
+            print(toml_text(Sheet.of(find_target(kind).cpus()[name])), end="")
+            continue
         _show_sheet(find_target(kind).cpus()[name], find_target(kind), f"kind: {kind}, cpu: {name}")
     return 0
 
@@ -111,11 +129,12 @@ def probe(
     ] = None,
 ) -> int:
     """Describe this machine as a board, for a spec's `board: FILE` on any machine."""
+    from budgetc_specs.toml_text import toml_text
+
     from budgetc.probe import probe as describe
-    from budgetc.probe import write_board
     from budgetc.store import write_atomic
 
-    text = write_board(describe())
+    text = toml_text(describe())
     if out is None:
         print(text, end="")
         return 0
