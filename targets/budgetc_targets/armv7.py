@@ -32,8 +32,8 @@ class ArmV7(CpuTarget):
         """Where the machine is such a one; `cortex-a53` is one that runs 32-bit code."""
         if platform.machine() != "armv7l":
             return False
-        newer = best_cpu() == "cortex-a7" and sheet["cpu"] != "cortex-a53"
-        return newer or sheet["cpu"] == "cortex-a9"
+        newer: bool = best_cpu() == "cortex-a7" and sheet["cpu"] != "cortex-a53"
+        return newer or bool(sheet["cpu"] == "cortex-a9")
 
     def runner(self, capability: Capability) -> Runner:
         """Directly on such a machine, else under qemu's user-mode emulation."""
