@@ -82,6 +82,11 @@ def _reached(name: str, section: TargetSpec, hardware: Hardware) -> Hardware:
     """The hardware, run on the device that the spec names for it."""
     if section.runner is None:
         return hardware
+    if hardware.capability.system != "linux":
+        raise SpecError.of(
+            f"targets.{name}.runner: devices run programs for Linux, and {hardware.kind} is for none",
+            "remove the runner; `budgetc targets` says how the kind is run here.",
+        )
     latency = hardware.budgets.latency
     if latency and isinstance(latency.max, Relative):
         raise SpecError.of(

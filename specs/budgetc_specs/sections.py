@@ -212,7 +212,8 @@ class TargetSpec(Section):
     )
     runner: RunnerAddress | None = Field(
         default=None,
-        description="A device on which the artefact is run and timed, such as ssh://pi@raspberrypi.local; "
+        description="A device on which kernels are tuned and the artefact is run and timed, such as "
+        "ssh://pi@raspberrypi.local or rpc+tracker://127.0.0.1:9190/pi4; "
         "by default this machine, or an emulator on it",
     )
 

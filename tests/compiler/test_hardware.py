@@ -75,3 +75,15 @@ def test_without_a_board():
     found = hardware_of(spec, "pi")
     assert found.board is None
     assert limits(found) == (10**6, 1000)
+
+
+def test_a_device_is_where_kernels_are_tuned(hardware):
+    found = hardware(runner="rpc+tracker://127.0.0.1:9190/a53")
+    assert found.device == "rpc+tracker://127.0.0.1:9190/a53"
+    assert not found.capability.native
+
+
+def test_a_firmware_runs_on_no_device():
+    targets = {"it": {"kind": "cortex-m", "runner": "rpc://127.0.0.1:9090"}}
+    with pytest.raises(SpecError, match="devices run programs for Linux, and cortex-m is for none"):
+        hardware_of(Spec.model_validate({"model": "m.onnx", "targets": targets}), "it")

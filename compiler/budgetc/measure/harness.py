@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,6 +21,7 @@ from budgetc.emit.zig import Zig
 from budgetc.load import Array, Interface, Port
 from budgetc.measure.conversation import ANSWER_SECONDS, Conversation
 
+_MADE = "made"
 COUNTER = "instructions"
 """File in a harness's working directory in which an emulator's plugin counts, where there is one."""
 
@@ -64,24 +65,18 @@ def build_harness(
     key = hashlib.sha256(b"\0".join((source, target.encode(), symbol.encode())))
     if library is not None:
         key.update(library.read_bytes())
-    programs = cache / "harness"
-    program = programs / key.hexdigest()[:24]
-    if program.exists():
-        return program
-    programs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
-        (Path(temporary) / "harness.c").write_bytes(source)
-        linked = ["-ldl", "-lpthread"]
-        if library is not None:
-            linked = [f"-DSTATIC_RUN={symbol}", str(library.resolve()), "-lm", "-lpthread"]
-        if alone:
-            linked.append("-static")
-        flags = ("-target", target, "-std=c23", "-O2", "-g0", "-s", "-fno-sanitize=all")
-        Zig(cache / "zig").run(
-            "cc", *flags, "harness.c", *linked, "-o", "harness", cwd=Path(temporary)
-        )
-        (Path(temporary) / "harness").replace(program)
-    return program
+    linked = ["-ldl", "-lpthread"]
+    if library is not None:
+        linked = [f"-DSTATIC_RUN={symbol}", str(library.resolve()), "-lm", "-lpthread"]
+    if alone:
+        linked.append("-static")
+    flags = ("-target", target, "-std=c23", "-O2", "-g0", "-s", "-fno-sanitize=all")
+
+    def make(folder: Path) -> None:
+        (folder / "harness.c").write_bytes(source)
+        Zig(cache / "zig").run("cc", *flags, "harness.c", *linked, "-o", _MADE, cwd=folder)
+
+    return _kept(cache, key.hexdigest()[:24], make)
 
 
 def build_counter(interface: int, cache: Path) -> Path:
@@ -92,16 +87,13 @@ def build_counter(interface: int, cache: Path) -> Path:
     """
     source = resources.files("budgetc.emit").joinpath("counter.c").read_bytes()
     key = hashlib.sha256(source).hexdigest()[:24]
-    programs = cache / "harness"
-    plugin = programs / f"{key}-{interface}.so"
-    if not plugin.exists():
-        programs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
-            (Path(temporary) / "counter.c").write_bytes(source)
-            flags = ("-shared", "-fPIC", "-O2", "-std=c23", "-s", f"-DINTERFACE={interface}")
-            Zig(cache / "zig").run("cc", *flags, "counter.c", "-o", "counter", cwd=Path(temporary))
-            (Path(temporary) / "counter").replace(plugin)
-    return plugin
+    flags = ("-shared", "-fPIC", "-O2", "-std=c23", "-s", f"-DINTERFACE={interface}")
+
+    def make(folder: Path) -> None:
+        (folder / "counter.c").write_bytes(source)
+        Zig(cache / "zig").run("cc", *flags, "counter.c", "-o", _MADE, cwd=folder)
+
+    return _kept(cache, f"{key}-{interface}.so", make)
 
 
 def build_agent(capability: Capability, cache: Path) -> Path:
@@ -112,17 +104,14 @@ def build_agent(capability: Capability, cache: Path) -> Path:
     """
     source = resources.files("budgetc.emit").joinpath("agent.c").read_bytes()
     key = hashlib.sha256(b"\0".join((source, capability.zig_target.encode()))).hexdigest()[:24]
-    programs = cache / "harness"
-    agent = programs / f"{key}.so"
-    if not agent.exists():
-        programs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
-            (Path(temporary) / "agent.c").write_bytes(source)
-            flags = ("-target", capability.zig_target, "-std=c23", "-O2", "-s", "-fno-sanitize=all")
-            shared = ("-shared", "-fPIC", "-fvisibility=hidden", "agent.c", "-ldl", "-o", "agent")
-            Zig(cache / "zig").run("cc", *flags, *shared, cwd=Path(temporary))
-            (Path(temporary) / "agent").replace(agent)
-    return agent
+    flags = ("-target", capability.zig_target, "-std=c23", "-O2", "-g0", "-s", "-fno-sanitize=all")
+    shared = ("-shared", "-fPIC", "-fvisibility=hidden", "-ldl")
+
+    def make(folder: Path) -> None:
+        (folder / "agent.c").write_bytes(source)
+        Zig(cache / "zig").run("cc", *flags, *shared, "agent.c", "-o", _MADE, cwd=folder)
+
+    return _kept(cache, f"{key}.so", make)
 
 
 def command_line(
@@ -143,13 +132,22 @@ def command_line(
 def module_harness(cache: Path) -> Path:
     """The harness for WebAssembly modules, a program in JavaScript, kept in `cache`; it answers to all but threads."""
     source = resources.files("budgetc.emit").joinpath("harness.mjs").read_bytes()
+
+    def make(folder: Path) -> None:
+        (folder / _MADE).write_bytes(source)
+
+    return _kept(cache, f"{hashlib.sha256(source).hexdigest()[:24]}.mjs", make)
+
+
+def _kept(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """A program of the cache; one that is not there yet is made by `make`, as `_MADE` in the folder that it is told."""
     programs = cache / "harness"
-    program = programs / f"{hashlib.sha256(source).hexdigest()[:24]}.mjs"
+    program = programs / name
     if not program.exists():
         programs.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=programs) as temporary:
-            (Path(temporary) / "harness").write_bytes(source)
-            (Path(temporary) / "harness").replace(program)
+            make(Path(temporary))
+            (Path(temporary) / _MADE).replace(program)
     return program
 
 

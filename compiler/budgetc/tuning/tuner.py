@@ -155,7 +155,7 @@ class Tuner:
         running.finish()
         if len(contests) > 1:
             for contest in contests:
-                if not contest.record.times:
+                if contest.space[0] not in contest.record.times:
                     self._measure_defaults([contest], pool, 1)
 
     def _defaults_measured(self, contests: Sequence[Contest], heat: Heat, found: Outcome) -> None:

@@ -15,10 +15,10 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from budgetc_specs.errors import SpecError, TargetUnreachableError, quoted
 
+from budgetc_targets.runners.address import split_address
 from budgetc_targets.runners.relay import UnreachableError
 from budgetc_targets.runners.rpc_tracker import Tracker
 
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}|[0-9A-Fa-f:.]{2,45}")
 _KEY = re.compile(r"/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TRUSTED = "network=trusted"
 
@@ -42,16 +42,11 @@ class _Rpc(ABC):
     form: ClassVar[str]
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.address)
-            port = parts.port
-        except ValueError:
-            raise self._refused() from None
+        parts = split_address(self.address, self.scheme)
         if (
-            parts.scheme != self.scheme
-            or not _HOST.fullmatch(parts.hostname or "")
+            parts is None
             or parts.username is not None
-            or not port
+            or not parts.port
             or not self._names(parts.path)
             or parts.query not in {"", _TRUSTED}
         ):

@@ -52,12 +52,14 @@ def _connected(where: Rpc | RpcTracker, agent: Path) -> "_RpcBoard":
         UnreachableError: there is none.
     """
     if isinstance(where, Rpc):
+        _client()
         return _RpcBoard(where.host, where.port, "", agent, WAIT_SECONDS)
     failed: list[str] = []
     with Tracker(where.host, where.port) as tracker:
         while len(failed) < _SERVERS:
             if not tracker.servers(where.key):
                 break
+            _client()  # beforehand: a server takes back what it is not asked for at once
             host, port, word = tracker.free_server(where.key, WAIT_SECONDS)
             if not (where.trusted or is_here(host)):
                 failed.append(f"{host}:{port} is not on this machine, and its network not trusted")
@@ -76,7 +78,7 @@ class _RpcBoard:
     def __init__(self, host: str, port: int, word: str, agent: Path, seconds: float) -> None:
         self.name = f"{host}:{port}"
         with self._reached():
-            self._session = _within(seconds, lambda: _session(host, port, word))
+            self._session: Any = _within(seconds, lambda: _client().connect(host, port, word))
             self._session.upload(bytearray(agent.read_bytes()), "agent.so")
             self._agent = self._session.load_module("agent.so")
 
@@ -124,10 +126,11 @@ class _RpcBoard:
             raise UnreachableError(f"{self.name}: {said[-1] if said else error!r}") from error
 
 
-def _session(host: str, port: int, word: str) -> Any:
-    from tvm import rpc  # noqa: PLC0415  it takes seconds, for which nobody waits in vain
+def _client() -> Any:
+    """TVM's client. It takes seconds to import, for which nobody is to wait in vain."""
+    from tvm import rpc  # noqa: PLC0415
 
-    return rpc.connect(host, port, word)
+    return rpc
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from budgetc_specs.errors import SpecError, quoted
 
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}|[0-9A-Fa-f:.]{2,45}")
+from budgetc_targets.runners.address import split_address
+
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _HELP = 'write "ssh://user@host", "ssh://host:2222", or "ssh://name" for a Host of your ssh config.'
 
@@ -31,21 +32,16 @@ class Ssh:
     name: ClassVar[str] = "ssh"
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.address)
-            port = parts.port
-        except ValueError:
-            raise self._refused() from None
+        parts = split_address(self.address, self.name)
+        if parts is None:
+            raise self._refused()
         told = parse_qs(parts.query, keep_blank_values=True)
         user = "" if parts.username is None else parts.username
         if (
-            parts.scheme != "ssh"
-            or not _HOST.fullmatch(parts.hostname or "")
-            or (parts.username is not None and not _USER.fullmatch(user))
+            (parts.username is not None and not _USER.fullmatch(user))
             or parts.password is not None
             or parts.path not in ("", "/")
             or set(told) - {"config"}
-            or port == 0
         ):
             raise self._refused()
 
