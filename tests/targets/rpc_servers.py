@@ -68,15 +68,15 @@ def rpc_server(folder: Path, *more: str) -> Iterator[Process]:
 
 
 @contextmanager
-def rpc_farm(folder: Path, servers: int = 2) -> Iterator[Farm]:
-    """A tracker that knows so many servers."""
+def rpc_farm(folder: Path, servers: int = 2, *more: str) -> Iterator[Farm]:
+    """A tracker that knows so many servers, with further arguments for these."""
     farm = Farm(_started("rpc_tracker", folder / "tracker.log", 9700))
     try:
         _listening(farm.tracker)
         known = ("--tracker", farm.tracker.address, "--key", KEY)
         for number in range(servers):
             log = folder / f"server{number}.log"
-            farm.servers.append(_started("rpc_server", log, 9600 + 20 * number, *known))
+            farm.servers.append(_started("rpc_server", log, 9600 + 20 * number, *known, *more))
         for server in farm.servers:
             _listening(server)
         wait_until(lambda: len(farm.known()) == servers, "the tracker knows its servers")

@@ -132,8 +132,12 @@ def test_a_tracker_hands_out_one_server_after_the_other(farm, agent, program, tm
 
 
 @needs_glibc
-def test_a_tracker_without_servers(tmp_path, agent, program):
-    with rpc_farm(tmp_path, servers=1) as farm:
+def test_a_tracker_with_a_server_elsewhere_and_with_none(tmp_path, agent, program):
+    with rpc_farm(tmp_path, 1, "--custom-addr", "192.0.2.7") as farm:
+        done = talk(farm.address, agent, program, "where\n", tmp_path)
+        assert done.returncode == UNREACHABLE
+        assert "192.0.2.7:96" in done.stderr
+        assert "which is not on this machine" in done.stderr
         farm.servers[0].kill()
         wait_until(lambda: not farm.known(), "the tracker has noticed")
         with pytest.raises(TargetUnreachableError, match="knows no server with the key"):

@@ -62,8 +62,10 @@ def _connected(where: Rpc | RpcTracker, agent: Path) -> "_RpcBoard":
             _client()  # beforehand: a server takes back what it is not asked for at once
             host, port, word = tracker.free_server(where.key, WAIT_SECONDS)
             if not (where.trusted or is_here(host)):
-                failed.append(f"{host}:{port} is not on this machine, and its network not trusted")
-                continue
+                raise UnreachableError(
+                    f"{where.device} hands out {host}:{port}, which is not on this machine, and TVM's RPC has no "
+                    "password: see docs/devices.md for tunnels, or for networks that are trusted"
+                )
             try:
                 return _RpcBoard(host, port, word, agent, CONNECT_SECONDS)
             except UnreachableError as error:
