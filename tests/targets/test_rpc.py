@@ -102,7 +102,7 @@ def test_files_go_there_and_come_back(server, agent, program, tmp_path):
     first, second, third = done.stdout.splitlines()
     assert (first, second) == (f"ok ready now on {server.address}", "ok 1"), done.stderr
     assert (tmp_path / "out.bin").read_text() == "WORDS"
-    assert not Path(third.removeprefix("ok ")).exists(), "its folder is gone"
+    wait_until(lambda: not Path(third.removeprefix("ok ")).exists(), "its folder is gone")
     assert done.returncode == 0
 
 

@@ -130,6 +130,7 @@ class _RpcBoard:
 
 def _client() -> Any:
     """TVM's client. It takes seconds to import, for which nobody is to wait in vain."""
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # tvm would import it for nothing
     from tvm import rpc  # noqa: PLC0415
 
     return rpc
