@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetc_specs.capability import Capability
+from budgetc_specs.errors import quoted
 from budgetc_specs.recipe import Recipe
 
 from budgetc.cache import cache_folder
@@ -236,6 +237,7 @@ def link_produced(
     Raises:
         SpecError: the target has no libraries of that kind.
         EnvironmentError_: zig is missing or the machine does not let it work.
+        ModelError: the target lacks a function that the model needs.
         InternalError: what was produced does not compile or link.
     """
     lowered = json.loads((folder / "lowered.json").read_text())
@@ -246,7 +248,16 @@ def link_produced(
     sources = [*written.sources, generated] if generated.exists() else written.sources
     library = folder / library_file(name, kind, capability)
     objects = kernel_files(entries, folder)
-    link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
+    link_library(
+        sources,
+        objects,
+        capability,
+        kind,
+        library,
+        api=written.api,
+        cache=cache,
+        labels=kernel_labels(entries),
+    )
     return Linked(entries, library, written.header, interface(entries, name, library.name))
 
 
@@ -254,6 +265,15 @@ def kernel_files(entries: Sequence[Lowered], folder: Path) -> list[Path]:
     """The objects in a folder, in the order in which their kernels are first called; generated C has none."""
     names = dict.fromkeys(call.kernel for entry in entries for call in entry.calls)
     return [file for file in (folder / object_file(name) for name in names) if file.exists()]
+
+
+def kernel_labels(entries: Sequence[Lowered]) -> dict[str, str]:
+    """What each kernel is first called for, in words for people."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        for call, layer in zip(entry.calls, entry.layers, strict=True):
+            found.setdefault(call.kernel, f"the {layer.operator} layer {quoted(call.label)}")
+    return found
 
 
 def build(

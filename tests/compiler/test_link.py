@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from budgetc.emit.link import compile_source, link_library
 from budgetc.emit.symbols import exported_symbols, section_sizes, undefined_symbols
 from budgetc.emit.zig import Zig
 from budgetc.lower.lowered import Call, Fill, Lowered, Pointer, Port
+from budgetc.registry import find_target
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import InternalError
+from budgetc_specs.errors import InternalError, ModelError
 
 # What a library of no weights and one empty kernel takes: ELF headers, tables and the checks of the driver.
 EMPTY_LIBRARY_BYTES = 1600
@@ -232,3 +234,28 @@ def test_two_static_models_link_into_one_program(
     else:
         subprocess.run(["gcc", *map(str, command)], cwd=tmp_path, check=True)
     assert subprocess.run([tmp_path / "both"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("function", "there"), [("sqrtf", True), ("atanf", False)])
+def test_firmware_without_a_function_of_libm_names_the_layer(
+    function: str, there: bool, tmp_path: Path, zig_cache: Path
+) -> None:
+    source = tmp_path / "kernel.c"
+    source.write_text(f"#include <math.h>\nfloat kernel(float x) {{ return {function}(x); }}\n")
+    out = tmp_path / "libnet.a"
+    labels = {"kernel": "the Atan layer 'y'"}
+    sheet = find_target("cortex-m").capability("cortex-m3", 1)
+    with nullcontext() if there else pytest.raises(ModelError) as caught:
+        link_library(
+            [source],
+            [],
+            sheet,
+            "static",
+            out,
+            api=("kernel",),
+            cache=zig_cache / "zig",
+            labels=labels,
+        )
+    assert out.exists() == there
+    if caught:
+        assert str(caught.value).startswith("the Atan layer 'y' calls atanf, which firmware")

@@ -2,15 +2,16 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import SpecError, quoted
+from budgetc_specs.errors import ModelError, SpecError, quoted
 
 from budgetc.emit.relocatable import localise
-from budgetc.emit.symbols import SYSTEM_SYMBOLS, check_symbols, read_object
+from budgetc.emit.symbols import MATHEMATICAL, SYSTEM_SYMBOLS, check_symbols, read_object
 from budgetc.emit.zig import Zig
 
 Kind = Literal["shared", "static"]
@@ -111,6 +112,7 @@ def link_library(
     *,
     api: Iterable[str],
     cache: Path,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Compile the C sources, link them with the kernels, check the result. Same inputs, same bytes.
 
@@ -123,9 +125,11 @@ def link_library(
         out: the library to write; it appears complete or not at all.
         api: functions to export.
         cache: folder for zig's caches.
+        labels: what each kernel is for, by its function's name.
 
     Raises:
         EnvironmentError_: zig is missing or the machine does not let it work.
+        ModelError: a kernel calls a function that a core without an operating system lacks.
         InternalError: generated code does not compile or link, or needs or exports what it must
             not.
     """
@@ -143,6 +147,8 @@ def link_library(
             _link_module(parts, capability, api, made, zig)
             check_symbols(made, (*api, *_MODULE_EXPORTS))
         else:
+            if capability.system == "bare":
+                _refuse_missing_functions(parts, labels, capability, folder, zig)
             parts += _helpers(parts, capability, folder, zig)
             if kind == "shared":
                 _link_shared(parts, capability, api, made, zig)
@@ -165,7 +171,8 @@ def compile_source(source: Path, out: Path, capability: Capability, zig: Zig) ->
     if capability.system == "linux":  # other programs lie where they were linked to
         flags.append("-fPIC")
     if capability.system == "bare":  # flash counts by the byte, and zig takes -Oz for -Os
-        flags += ["-Xclang", "-Oz"]
+        headers = Path(__file__).with_name("freestanding")
+        flags += ["-Xclang", "-Oz", "-isystem", str(headers)]
     if capability.arch == "aarch64":
         flags.append(
             "-mno-outline-atomics"
@@ -201,15 +208,7 @@ def _helpers(parts: Sequence[Path], capability: Capability, folder: Path, zig: Z
     missing = {name for part in read for name in part.needed} - offered - SYSTEM_SYMBOLS
     if not missing:
         return []
-    (folder / "nothing.zig").write_text("")
-    zig.run(
-        "build-obj",
-        *machine(capability),
-        *("-fcompiler-rt", "-OReleaseSmall", "-fPIC", "-fstrip", "-fno-unwind-tables"),
-        *("-ffunction-sections", "-fdata-sections", "--name", "compiler_rt", "nothing.zig"),
-        cwd=folder,
-    )
-    runtime = folder / "compiler_rt.o"
+    runtime = _runtime(capability, folder, zig)
     called = sorted(missing & read_object(runtime.read_bytes()).offered)
     if not called:
         return []
@@ -220,6 +219,44 @@ def _helpers(parts: Sequence[Path], capability: Capability, folder: Path, zig: Z
     zig.run(*partial, "-o", helpers, runtime, cwd=folder)
     helpers.write_bytes(localise(helpers.read_bytes(), called))
     return [helpers]
+
+
+def _runtime(capability: Capability, folder: Path, zig: Zig) -> Path:
+    """All of zig's compiler-rt for a target, as one object."""
+    (folder / "nothing.zig").write_text("")
+    zig.run(
+        "build-obj",
+        *machine(capability),
+        *("-fcompiler-rt", "-OReleaseSmall", "-fPIC", "-fstrip", "-fno-unwind-tables"),
+        *("-ffunction-sections", "-fdata-sections", "--name", "compiler_rt", "nothing.zig"),
+        cwd=folder,
+    )
+    return folder / "compiler_rt.o"
+
+
+def _refuse_missing_functions(
+    parts: Sequence[Path],
+    labels: Mapping[str, str],
+    capability: Capability,
+    folder: Path,
+    zig: Zig,
+) -> None:
+    """Refuse kernels that call a part of libm which no firmware has: compiler-rt is all that is linked with one."""
+    read = [read_object(part.read_bytes()) for part in parts]
+    calling = [part for part in read if part.needed & MATHEMATICAL]
+    if not calling:
+        return
+    there = read_object(_runtime(capability, folder, zig).read_bytes()).offered
+    for part in calling:
+        absent = sorted((part.needed & MATHEMATICAL) - there)
+        if absent:
+            named = [labels[name] for name in sorted(part.offered & labels.keys())]
+            raise ModelError(
+                f"{' or '.join(named) or 'the model'} calls {', '.join(absent)}, which firmware for "
+                f"{capability.cpu} does not have",
+                "replace the operator in the model, or compute it outside; on a core without an operating system "
+                "there is no libm beyond what compilers bring.",
+            )
 
 
 def _link_shared(

@@ -21,9 +21,10 @@ _THREADS = """
     pthread_create pthread_join pthread_sigmask pthread_attr_init pthread_attr_setstacksize
     pthread_attr_destroy sigfillset syscall sysconf getpid
 """
-SYSTEM_SYMBOLS = frozenset(
-    _LIBC.split() + _LIBM.split() + [f"{name}f" for name in _LIBM.split()] + _THREADS.split()
-)
+MATHEMATICAL = frozenset(_LIBM.split() + [f"{name}f" for name in _LIBM.split()])
+"""Those of libm."""
+
+SYSTEM_SYMBOLS = MATHEMATICAL.union(_LIBC.split(), _THREADS.split())
 
 
 _READERS = {b"\x7fELF": elf.object_file, b"\0asm": wasm.object_file}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from budgetc_specs.capability import Capability
 
-from budgetc.build import kernel_files
+from budgetc.build import kernel_files, kernel_labels
 from budgetc.emit.driver import write_driver, write_weights
 from budgetc.emit.frames import deepest_frame
 from budgetc.emit.link import Kind, library_file, link_library
@@ -69,7 +69,16 @@ def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: 
             sources.append(folder / GENERATED_FILE)
         library = folder / library_file(name, kind, capability)
         objects = kernel_files(code.entries, folder)
-        link_library(sources, objects, capability, kind, library, api=written.api, cache=cache)
+        link_library(
+            sources,
+            objects,
+            capability,
+            kind,
+            library,
+            api=written.api,
+            cache=cache,
+            labels=kernel_labels(code.entries),
+        )
         return Footprint(
             size=size_of(library, capability).deployed + size - kept,
             static=section_sizes(library).static_ram,
