@@ -241,7 +241,8 @@ def test_firmware_without_a_function_of_libm_names_the_layer(
     function: str, there: bool, tmp_path: Path, zig_cache: Path
 ) -> None:
     source = tmp_path / "kernel.c"
-    source.write_text(f"#include <math.h>\nfloat kernel(float x) {{ return {function}(x); }}\n")
+    shown = '__attribute__((visibility("default"))) float'
+    source.write_text(f"#include <math.h>\n{shown} kernel(float x) {{ return {function}(x); }}\n")
     out = tmp_path / "libnet.a"
     labels = {"kernel": "the Atan layer 'y'"}
     sheet = find_target("cortex-m").capability("cortex-m3", 1)
