@@ -23,11 +23,13 @@ RECIPES: Mapping[str, tuple[str, ...]] = {
         "widen{ratio=1.0} | deepen",
         "prune{method=replace,ratio=0.25}",
         "prune{method=replace,ratio=0.5}",
+        "prune{method=fit,ratio=0.25}",
+        "prune{method=fit,ratio=0.5}",
         "separable{multiplier=2}",
         "separable{multiplier=1}",
         "separable{method=svd,multiplier=2}",
         'shrink-kernels{kernel=0,layers="/14/Conv=1"}',
-        "prune{method=replace,ratio=0.25} | separable{multiplier=1}",
+        "prune{method=fit,ratio=0.25} | separable{multiplier=2}",
         "separable{multiplier=1} | quantize{calibration=mse}",
     ),
     "animalmnist_dscnn": (
@@ -35,6 +37,8 @@ RECIPES: Mapping[str, tuple[str, ...]] = {
         "widen{ratio=1.0} | deepen",
         "prune{method=replace,ratio=0.25}",
         "prune{method=replace,ratio=0.5}",
+        "prune{method=fit,ratio=0.25}",
+        "prune{method=fit,ratio=0.5}",
         'shrink-kernels{kernel=0,layers="/15/Conv=1"}',
     ),
     "mnist5k_vit": (

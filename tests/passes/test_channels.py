@@ -158,7 +158,7 @@ def test_grouped_convolutions_lose_the_same_of_each_group(apply, parse, same):
         ({"ratio": 1.0}, "between 0 and 1"),
         ({"align": -1}, "number of channels"),
         ({"norm": "l3"}, '"l1" or "l2"'),
-        ({"method": "guess"}, '"norm" or "replace"'),
+        ({"method": "guess"}, '"norm", "replace" or "fit"'),
     ],
 )
 def test_options_out_of_bounds(options, message):
@@ -181,12 +181,17 @@ def residual(parse):
 
 def test_what_is_offered(residual, evidence):
     offer = PruneChannels.offer(ir.from_proto(residual), evidence.capability)
-    assert offer.options == {"method": ("replace",)}
+    assert offer.options == {"method": ("replace", "fit")}
     assert offer.uncalibrated == {"method": ("norm",)}
     first, third = offer.parts
     # 16 channels in blocks of 8 keep 16 or 8, 32 keep 32, 24, 16 or 8: a ratio for each.
     assert first == Part("first", (0.0, 0.5), ("first", "second", "third"), 64 + 256 + 512)
     assert third == Part("third", (0.0, 0.25, 0.5, 0.75), ("third", "head"), 512 + 256)
+
+
+def test_large_models_are_not_fitted_by_the_search(real, evidence):
+    model = ir.from_proto(real("mlperf_tiny_mobilenet_vww"))
+    assert PruneChannels.offer(model, evidence.capability).options == {"method": ("replace",)}
 
 
 def test_each_level_that_is_offered_keeps_another_number(apply, real, real_name, evidence):

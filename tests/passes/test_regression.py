@@ -3,7 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from budgetc_passes.architecture.regression import (
+from budgetc_passes.contract import PassError
+from budgetc_passes.regression import (
     MOST_POSITIONS,
     Original,
     filters_of,
@@ -11,7 +12,6 @@ from budgetc_passes.architecture.regression import (
     lost,
     window_of,
 )
-from budgetc_passes.contract import PassError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

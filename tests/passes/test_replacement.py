@@ -194,6 +194,25 @@ def test_moments_are_those_of_the_samples():
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_layers_before_the_first_that_lost_a_channel_are_not_fitted(calibrated):
+    random = np.random.default_rng(0)
+    sizes = {"u": (3, 3, 1, 1), "w": (8, 3, 3, 3), "k": (8, 1, 3, 3), "v": (4, 8, 1, 1)}
+    model = parse_model(
+        """g (float[1,3,6,6] x) => (float[1,4,4,4] y)
+           { [first] a = Conv (x, u) [cut] b = Conv <pads = [1,1,1,1]> (a, w) r = Relu (b)
+             [deep] c = Conv <group = 8> (r, k) [last] y = Conv (c, v) }""",
+        **{name: random.normal(size=size).astype("f4") for name, size in sizes.items()},
+    )
+    options = {"ratio": 0.0, "groups": "cut=0.25", "align": 1}
+    result = PruneChannels(method="fit", **options).run(ir.from_proto(model), calibrated)
+    fitted = [note.node for note in result.notes if note.text == "fitted to what it computed"]
+    assert fitted == ["cut", "deep", "last"]
+    after = ir.to_proto(result.model)
+    (first,) = [i for i in after.graph.initializer if i.name == "u"]
+    assert first == next(i for i in model.graph.initializer if i.name == "u")
+    assert loss(model, after) < loss(model, pruned(model, calibrated, method="replace", **options))
+
+
 def test_weights_that_two_layers_read_stay_as_they_are(calibrated):
     """A layer that cannot be refitted has no say: filters are weighed as without samples."""
     random = np.random.default_rng(0)
@@ -271,4 +290,10 @@ def test_digits_survive_it(apply, real, evidence):
         return float((answers == labels).mean())
 
     assert right(pruned(fused, known, ratio=0.25)) > right(fused) - 0.03
+    half, fitted = (pruned(fused, known, ratio=0.5, method=m) for m in ("replace", "fit"))
+    assert [list(i.dims) for i in fitted.graph.initializer] == [
+        list(i.dims) for i in half.graph.initializer
+    ]
+    assert right(half) < right(fused) - 0.15
+    assert right(fitted) > right(fused) - 0.05
     assert right(pruned(fused, known, ratio=0.25, method="norm")) < 0.5

@@ -13,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from budgetc_passes.architecture.regression import (
+from budgetc_passes.contract import Evidence, Needs, Note, PassResult
+from budgetc_passes.graph import is_op, label, set_ints
+from budgetc_passes.invariants import finish, require
+from budgetc_passes.names import require_known, split_values
+from budgetc_passes.regression import (
     MOST_COLUMNS,
     Floats,
     Original,
@@ -21,12 +25,9 @@ from budgetc_passes.architecture.regression import (
     filters_of,
     fit,
     lost,
+    set_filters,
     window_of,
 )
-from budgetc_passes.contract import Evidence, Needs, Note, PassResult
-from budgetc_passes.graph import constant, input_at, is_op, label, set_constant, set_ints
-from budgetc_passes.invariants import finish, require
-from budgetc_passes.names import require_known, split_values
 from budgetc_passes.selection import check
 
 
@@ -169,14 +170,8 @@ def _filters(
 
 
 def _write(node: ir.Node, cut: _Cut, filters: Floats) -> None:
-    weight = constant(node.inputs[1])
-    assert weight is not None
     window = cut.window
-    flat = filters.reshape(-1, window.columns + 1)
-    smaller = flat[:, :-1].reshape(len(flat), window.channels, *window.kernel)
-    set_constant(node, 1, smaller.astype(weight.dtype), f"{label(node)}.smaller")
-    if input_at(node, 2) is not None or flat[:, -1].any():
-        set_constant(node, 2, flat[:, -1].astype(weight.dtype), f"{label(node)}.bias")
+    set_filters(node, window, filters)
     node.attributes.pop("auto_pad", None)
     set_ints(node, "kernel_shape", window.kernel)
     set_ints(node, "pads", (*window.begins, *window.ends))

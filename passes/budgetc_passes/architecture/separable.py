@@ -17,18 +17,6 @@ import onnx_ir as ir
 from budgetc_specs.capability import Capability
 from budgetc_specs.recipe import Step, Value
 
-from budgetc_passes.architecture.regression import (
-    MOST_COLUMNS,
-    RIDGE,
-    Floats,
-    Original,
-    Seen,
-    Window,
-    filters_of,
-    fit,
-    lost,
-    window_of,
-)
 from budgetc_passes.contract import Evidence, Needs, Note, PassResult
 from budgetc_passes.graph import (
     add_initializer,
@@ -43,6 +31,18 @@ from budgetc_passes.graph import (
 from budgetc_passes.invariants import finish, require
 from budgetc_passes.names import join_values, require_known, split_values
 from budgetc_passes.offer import Offer, Part, Stage
+from budgetc_passes.regression import (
+    MOST_COLUMNS,
+    RIDGE,
+    Floats,
+    Original,
+    Seen,
+    Window,
+    filters_of,
+    fit,
+    lost,
+    window_of,
+)
 from budgetc_passes.selection import check
 
 ROUNDS = 8

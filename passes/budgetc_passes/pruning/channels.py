@@ -7,8 +7,10 @@ channels (coupling.py), with layers l and filters W_l[c]:
     kept     = the round((1 - ratio) * channels) highest scores, rounded to the alignment
 """
 
+import functools
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -20,7 +22,7 @@ from budgetc_specs.recipe import Step, Value
 
 from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
 from budgetc_passes.coupling import Group, coupling_groups
-from budgetc_passes.graph import constant, label
+from budgetc_passes.graph import constant, dims, is_op, label, only_consumer
 from budgetc_passes.invariants import finish, require
 from budgetc_passes.names import join_values, require_known, split_values
 from budgetc_passes.offer import Offer, Part, Stage
@@ -32,8 +34,17 @@ from budgetc_passes.pruning.replacement import (
     replace,
     replaceable,
 )
-from budgetc_passes.relations import Axis, length
+from budgetc_passes.regression import (
+    MOST_COLUMNS,
+    Original,
+    set_filters,
+    window_of,
+)
+from budgetc_passes.relations import Axis, Positions, length
 from budgetc_passes.selection import select
+
+MOST_WORK = 200_000_000
+"""Products of one inference times convolutions: with more, `method=fit` takes longer than a search can wait."""
 
 RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
 """What the search may choose among. Beyond them little of a layer is left; no model was seen to bear it."""
@@ -46,7 +57,10 @@ class PruneChannels:
     A group of coupled channels has the name of the first layer that computes them. By
     `method=replace`, those channels go that the others of the group can stand in for, and the
     layers that read them are refitted by least squares on the calibration samples. By
-    `method=norm`, those go that have the smallest filters, and nothing makes up for them.
+    `method=fit`, convolutions are then fitted once more, each in its turn to what it computed before,
+    so that it makes up for what those before it miss: better, and as slow as running the samples
+    twice for each. By `method=norm`, those go that have the smallest filters, and nothing makes up
+    for them.
 
     Requires: opset >= 9, functions inlined, float weights; best after `clean` and `fuse`, so that
     the scales of normalisations count in the filters. Ensures: the model passes the full ONNX
@@ -63,7 +77,8 @@ class PruneChannels:
         align: the kept number is a multiple of this where the group is at least twice as wide; 0
             stands for the target's vector block.
         method: how channels are chosen: "norm" by their filters, "replace" by what the others cannot
-            make up for; that needs calibration samples.
+            make up for, "fit" likewise and with convolutions fitted in turn; both need calibration
+            samples.
         norm: how a filter is weighed, "l1" or "l2".
     """
 
@@ -72,7 +87,7 @@ class PruneChannels:
     ratio: float = 0.3
     groups: str = ""
     align: int = 0
-    method: Literal["norm", "replace"] = "norm"
+    method: Literal["norm", "replace", "fit"] = "norm"
     norm: Literal["l1", "l2"] = "l2"
 
     def __post_init__(self) -> None:
@@ -97,8 +112,8 @@ class PruneChannels:
                 f"prune: align is {self.align}; it is a number of channels, or 0 for the target's"
             )
             raise ValueError(message)
-        if self.method not in ("norm", "replace"):
-            message = f'prune: method is "{self.method}"; it is "norm" or "replace"'
+        if self.method not in ("norm", "replace", "fit"):
+            message = f'prune: method is "{self.method}"; it is "norm", "replace" or "fit"'
             raise ValueError(message)
         if self.norm not in ("l1", "l2"):
             message = f'prune: norm is "{self.norm}"; it is "l1" or "l2"'
@@ -106,13 +121,14 @@ class PruneChannels:
 
     def needs(self) -> Needs:
         """Calibration samples, if they choose."""
-        return Needs(calibration=self.method == "replace")
+        return Needs(calibration=self.method != "norm")
 
     @classmethod
     def offer(cls, model: ir.Model, capability: Capability) -> Offer:
         """A part for each group that may be pruned: the ratios, in eighths up to 0.75, that differ in what is kept.
 
-        Channels are chosen by `method=replace`, without calibration data by `method=norm`.
+        Channels are chosen by `method=replace`, or by `method=fit` where the model is small enough for it to be
+        quick; without calibration data by `method=norm`.
         """
         block = capability.channel_block
         parts = []
@@ -121,7 +137,9 @@ class PruneChannels:
             if group.reason is None and len(levels) > 1:
                 nodes = tuple(label(node) for node in group.touched)
                 parts.append(Part(group.name, levels, nodes, _parameters(group)))
-        return Offer(tuple(parts), {"method": ("replace",)}, uncalibrated={"method": ("norm",)})
+        quick = _work(model) <= MOST_WORK
+        methods = ("replace", "fit") if quick else ("replace",)
+        return Offer(tuple(parts), {"method": methods}, uncalibrated={"method": ("norm",)})
 
     @classmethod
     def step(cls, levels: Mapping[str, Value], options: Mapping[str, Value]) -> Step | None:
@@ -150,6 +168,7 @@ class PruneChannels:
         groups = coupling_groups(model)
         ratios = self._ratios(groups)
         moments = self._moments(model, groups, evidence)
+        original = Original(model, evidence.calibration) if self.method == "fit" else None
         for group in groups:
             total = len(group.bundles)
             count = _kept(total, ratios[group.name], block)
@@ -171,7 +190,9 @@ class PruneChannels:
                 also = f", with {', '.join(group.others)}" if group.others else ""
                 notes.append(Note("did", group.name, text + also + how))
         if removed:
-            _remove(model, removed, self.name)
+            kept = _remove(model, removed, self.name)
+            if original is not None:
+                notes += self._fit(model, original, kept, evidence)
         return finish(model, self.name, before, notes)
 
     def kept(self, total: int, block: int) -> int:
@@ -194,11 +215,35 @@ class PruneChannels:
         free = [group for group in groups if group.reason is None]
         return evidence.measured("moments", lambda: measure(model, free, evidence.calibration()))
 
+    def _fit(
+        self,
+        model: ir.Model,
+        original: Original,
+        kept: Mapping[Axis, Positions],
+        evidence: Evidence,
+    ) -> Iterator[Note]:
+        """Fit each convolution to what it computed, from the first one on that lost anything."""
+        changed = False
+        for node in model.graph:
+            window = window_of(node) if is_op(node, "Conv") else ""
+            changed = changed or any(
+                (value, at) in kept for value in node.inputs if value for at in (0, 1)
+            )
+            if isinstance(window, str) or not changed or window.columns > MOST_COLUMNS:
+                continue
+            if only_consumer(node.inputs[1]) is None:  # type: ignore[arg-type]
+                continue  # what is right for one of its readers is wrong for the other
+            mine = kept.get((node.outputs[0], 1))
+            again = functools.partial(original.fitted, model, node, window, mine)
+            found = evidence.measured(f"{self} of {label(node)}", again)
+            set_filters(node, window, found)
+            yield Note("did", label(node), "fitted to what it computed")
+
     def _chosen(
         self, model: ir.Model, group: Group, moments: Mapping[str, Floats], count: int
     ) -> tuple[list[Mapping[Axis, tuple[int, ...]]], str]:
         """The bundles to remove, and how the rest makes up for it; those that read them are refitted."""
-        among = readers(group, model) if self.method == "replace" else ()
+        among = () if self.method == "norm" else readers(group, model)
         if not among:
             return self.weakest(group, count), ""
         own = [moments[key(group, reader)] for reader in among]
@@ -255,10 +300,22 @@ def _norms(weight: npt.NDArray[np.generic] | None, axis: int, norm: str) -> npt.
     return np.asarray(np.sqrt((rows**2).sum(axis=1)))
 
 
-def _remove(model: ir.Model, removed: Mapping[Axis, set[int]], name: str) -> None:
-    """Take the positions out of everything that has them."""
+def _work(model: ir.Model) -> int:
+    """Products of one inference, times the convolutions that would be fitted."""
+    convolutions = [node for node in model.graph if is_op(node, "Conv")]
+    products = 0
+    for node in convolutions:
+        weight, shape = dims(node.inputs[1]), dims(node.outputs[0])
+        if weight is not None and shape is not None:
+            products += math.prod(weight) * math.prod(shape[2:]) * shape[0]
+    return products * len(convolutions)
+
+
+def _remove(model: ir.Model, removed: Mapping[Axis, set[int]], name: str) -> dict[Axis, Positions]:
+    """Take the positions out of everything that has them; what is kept of each axis."""
     kept = {
         (holder, at): np.delete(np.arange(length(holder, at)), sorted(positions))
         for (holder, at), positions in removed.items()
     }
     select(model, kept, name)
+    return kept

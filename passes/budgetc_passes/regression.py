@@ -29,6 +29,7 @@ from budgetc_passes.graph import (
     ints_attribute,
     is_op,
     label,
+    set_constant,
 )
 
 RIDGE = 1e-3
@@ -151,8 +152,20 @@ class Original:
         self._before = ir.from_proto(ir.to_proto(model))
         self._samples = samples
 
-    def seen(self, model: ir.Model, node: ir.Node, window: Window) -> Seen:
+    def seen(
+        self,
+        model: ir.Model,
+        node: ir.Node,
+        window: Window,
+        kept: npt.NDArray[np.int64] | None = None,
+    ) -> Seen:
         """What a convolution reads in the model now, and what it computed before, by its output's name.
+
+        Args:
+            model: as it is now.
+            node: the convolution.
+            window: of it.
+            kept: the channels of before that it still computes; None for all of them.
 
         Raises:
             PassError: there are no samples, or they do not fit the model.
@@ -160,7 +173,7 @@ class Original:
         source, result = node.inputs[0], node.outputs[0]
         assert source is not None
         moments = _Moments(window)
-        pairs = Pairs(moments.update)
+        pairs = Pairs(lambda x, y: moments.update(x, y if kept is None else y[:, kept]))
         watch_all(
             [
                 (model, {source.name or "": [pairs.first]}),
@@ -169,6 +182,22 @@ class Original:
             self._samples(),
         )
         return moments.seen
+
+    def fitted(
+        self,
+        model: ir.Model,
+        node: ir.Node,
+        window: Window,
+        kept: npt.NDArray[np.int64] | None = None,
+    ) -> Floats:
+        """All weights of a convolution, fitted to what it computed before: of the shape of `filters_of`.
+
+        Takes and raises what `seen` does.
+        """
+        seen, filters = self.seen(model, node, window, kept), filters_of(node, window)
+        whole = np.eye(window.columns + 1)
+        groups = zip(seen.square, seen.across, filters, strict=True)
+        return np.stack([fit(square, across, whole, own) for square, across, own in groups])
 
 
 class _Moments:
@@ -248,3 +277,14 @@ def lost(seen: Seen, group: int, got: Floats) -> float:
     square, across, variance = seen.square[group], seen.across[group], seen.variances[group]
     missed = seen.energy[group] - 2 * (got * across).sum() + ((got @ square) * got).sum()
     return max(float(missed), 0.0) / float(variance) if variance > 0 else 0.0
+
+
+def set_filters(node: ir.Node, window: Window, filters: Floats) -> None:
+    """Give a convolution weights with a bias, of the shape of `filters_of`."""
+    weight = constant(node.inputs[1])
+    assert weight is not None
+    flat = filters.reshape(-1, window.columns + 1)
+    new = flat[:, :-1].reshape(len(flat), window.channels, *window.kernel)
+    set_constant(node, 1, new.astype(weight.dtype), f"{label(node)}.fitted")
+    if input_at(node, 2) is not None or flat[:, -1].any():
+        set_constant(node, 2, flat[:, -1].astype(weight.dtype), f"{label(node)}.bias")
