@@ -11,6 +11,7 @@ from typing import Any
 
 from budgetc_specs.budgets import Budgets, Relative
 from budgetc_specs.errors import ModelError, SpecError, did_you_mean, quoted
+from budgetc_specs.recipe import Recipe
 from budgetc_specs.spec import Spec
 from budgetc_targets.contract import ServedDevice
 
@@ -119,7 +120,8 @@ def compile(  # noqa: A001  the public name of what the tool does
             inquiry = _inquiry(spec, name, model, model_file, splits, metric, place, observer)
             if pool is None:
                 assert not isinstance(spec.passes, str)
-                found, built = try_recipe(inquiry, spec.passes, place, observer)
+                with _taken_up(spec.passes):
+                    found, built = try_recipe(inquiry, spec.passes, place, observer)
                 results.append(_handed_over(found, built, digests, destination))
                 continue
             inquiry, journal = open_journal(inquiry, observer)
@@ -147,6 +149,18 @@ def _handed_over(
     folder = destination / found.target
     write_artefact(built, found.chosen, found.capability, digests, folder)
     return replace(found, folder=folder)
+
+
+@contextmanager
+def _taken_up(recipe: Recipe) -> Iterator[None]:
+    """Whoever interrupts a recipe that trains hears what is kept of it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if learners(recipe):
+            error.add_note("kept: what was trained so far, up to an epoch.")
+            error.add_note("the next run of the same spec goes on from there.")
+        raise
 
 
 @contextmanager

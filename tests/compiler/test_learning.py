@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from budgetc.compile import _taken_up
 from budgetc.kitchen import Kitchen
 from budgetc.learning import (
     FileCheckpoint,
@@ -213,3 +214,10 @@ def test_a_school_keeps_nothing_of_what_it_was_not_told(model: Model, learning: 
     school = School(learning, model, "net.onnx")
     (step,) = parse_recipe("distill").steps
     assert school.recall(school.key([model], step, {})) is None
+
+
+@pytest.mark.parametrize(("recipe", "lines"), [("clean | distill", 2), ("clean", 0)])
+def test_who_interrupts_a_recipe_hears_what_is_kept(recipe: str, lines: int) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught, _taken_up(parse_recipe(recipe)):
+        raise KeyboardInterrupt
+    assert len(getattr(caught.value, "__notes__", ())) == lines

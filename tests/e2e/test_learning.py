@@ -64,7 +64,7 @@ def test_a_run_that_was_killed_comes_to_the_same_library(tmp_path: Path) -> None
     said = compiled(spec, "whole")
     assert "epoch 1/6" in said
     assert "going on after epoch" not in said
-    made = [(tmp_path / name / "host" / "model.onnx").read_bytes() for name in ("cut", "whole")]
+    made = [(tmp_path / name / "host" / "optimised.onnx").read_bytes() for name in ("cut", "whole")]
     assert made[0] == made[1]
     manifest = json.loads((tmp_path / "cut" / "host" / "manifest.json").read_text())
     (trained,) = (entry for entry in manifest["ledger"] if entry["pass"].startswith("qat"))

@@ -128,6 +128,12 @@ def test_numbers_of_a_formula_are_no_weights(parse):
     assert list(Net(model).weights) == ["b"]
 
 
+def test_what_is_no_weight_to_one_of_its_readers_is_not_learned(parse):
+    text = """g (float[1,4] x, float[4] b) => (float[1,4] y) {
+        a = Add (x, b)  y = Pow (a, b) }"""
+    assert list(Net(ir.from_proto(parse(text, b=noise(4)))).weights) == []
+
+
 def test_normalisations_learn_their_statistics_from_batches(parse):
     text = """g (float[1,4,2,2] x, float[4] s, float[4] b, float[4] m, float[4] v)
         => (float[1,4,2,2] y) { y = BatchNormalization (x, s, b, m, v) }"""

@@ -5,7 +5,15 @@ from typing import Annotated, Any
 
 import pytest
 from budgetc_specs.errors import Refusal
-from budgetc_specs.fields import Bytes, Matching, Points, Seconds, one_of, read_passes
+from budgetc_specs.fields import (
+    Bytes,
+    Matching,
+    Points,
+    Seconds,
+    one_of,
+    read_augmentations,
+    read_passes,
+)
 from budgetc_specs.recipe import Recipe, Step
 from pydantic import TypeAdapter, ValidationError
 
@@ -95,3 +103,31 @@ def test_every_wrong_step_of_a_list_is_found() -> None:
         ((1,), '"B" is not the name of a pass'),
         ((2,), '"3" is not a pass'),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        ([], ()),
+        ("", ()),
+        ("shift | noise{deviation=0.2}", ("shift", "noise{deviation=0.2}")),
+        (["shift{ by = 0.2 }", "mine.changes:noisy"], ("shift{by=0.2}", "mine.changes:noisy")),
+    ],
+)
+def test_augmentations_are_read_as_text(value: object, texts: tuple[str, ...]) -> None:
+    assert read_augmentations(value) == texts
+    assert read_augmentations(list(texts)) == texts
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (3, "is not a list of augmentations"),
+        ([3], "is not an augmentation"),
+        (["Shift!"], "Shift!"),
+    ],
+)
+def test_what_is_no_augmentation_is_refused(value: object, words: str) -> None:
+    with pytest.raises((Refusal, ValidationError)) as caught:
+        read_augmentations(value)
+    assert words in str(caught.value)

@@ -117,11 +117,21 @@ GOOD = [
         "data": {"evaluation": "e.npz"},
         "budgets": {"max_regression": {"baseline": "a.lock", "quality": "0.2 pp"}},
     },
+    {
+        "learning": {
+            "teacher": "m.onnx",
+            "augment": ["shift{by=0.1}", "mine:noisy"],
+            "time": "2 min",
+        }
+    },
+    {"data": {"train": "t.npz"}, "learning": {"augment": "shift | noise"}},
     {"objective": "size"},
     {"objective": ["latency", "memory"]},
 ]
 BAD = [
     {"budgets": {"size": 48}},
+    {"data": {"train": "t.csv"}},
+    {"learning": {"augment": 3}},
     {"budgets": {"size": "48"}},
     {"budgets": {"max_regression": {"size": "2 %"}}},
     {"budgets": {"max_regression": {"baseline": "a.lock", "size": "2 KiB"}}},

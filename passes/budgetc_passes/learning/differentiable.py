@@ -90,7 +90,7 @@ class Net(nn.Module):
     weights that are exactly zero stay zero, codes stay codes of the same width, and all shapes are as they were.
 
     Args:
-        model: with shapes of all values; it is not changed.
+        model: shapes that it lacks are written into it; nothing else of it is changed.
         scales: whether the steps of codes are learned too.
 
     Raises:
@@ -216,10 +216,8 @@ class Net(nn.Module):
                 self._fixed[value] = torch.from_numpy(np.array(array))
             if is_op(node, "BatchNormalization") and at in {3, 4}:
                 self._statistics.setdefault(value, self._fixed[value].clone())
-            weight = at in _LEARNED.get(node.op_type, ()) and array.dtype == np.float32
-            single = node.op_type in _ALONE and array.size == 1
             held = value.producer() is None and (value.name or "") not in self._named
-            if weight and held and not single and node.domain == "":
+            if held and array.dtype == np.float32 and _is_weight(value, array.size):
                 self._learn(value, self._fixed[value])
                 if array.ndim > 1 and not array.all():
                     self._masks[value] = torch.from_numpy((array != 0).astype(np.float32))
@@ -279,6 +277,16 @@ class Net(nn.Module):
             eps=Site(node, 0).real("epsilon", 1e-5),
         )
         return made.reshape(x.shape)
+
+
+def _is_weight(value: ir.Value, size: int) -> bool:
+    """Whether a constant is a weight to all that read it: to some, it may be a bound or a number of a formula."""
+    return all(
+        use.node.domain == ""
+        and use.idx in _LEARNED.get(use.node.op_type, ())
+        and not (size == 1 and use.node.op_type in _ALONE)
+        for use in value.uses()
+    )
 
 
 def _step(node: ir.Node, version: int, live: set[ir.Value]) -> _Step:
