@@ -11,6 +11,7 @@ from budgetc_passes.cleanup.clean import Clean
 from budgetc_passes.contract import Evidence, PassError
 from budgetc_passes.fusion.fuse import Fuse
 from budgetc_passes.offer import Part
+from budgetc_passes.quantization.static import Quantize
 
 from .conftest import compare, execute, parse_model, random_feeds
 
@@ -156,7 +157,10 @@ def test_several_shapes_have_one_set_of_weights(calibrated):
     ("options", "reason"),
     [
         ({"layers": "a=0"}, "its multiplier is 0"),
-        ({"layers": "a=9"}, "it has 972 weights, and split by multiplier 9 it would have 1701"),
+        (
+            {"layers": "a=9"},
+            "it has 972 weights, and split by multiplier 9 it would have 1701, with scales for 81 channels more",
+        ),
         ({}, None),
     ],
 )
@@ -165,7 +169,8 @@ def test_what_is_left(evidence, options, reason):
     texts = {note.node: note.text for note in notes}
     assert (
         texts["last"]
-        == "left as it is: it has 48 weights, and split by multiplier 1 it would have 60"
+        == "left as it is: it has 48 weights, and split by multiplier 1 it would have 60, "
+        "with scales for 12 channels more"
     )
     if reason:
         assert texts["a"] == f"left as it is: {reason}"
@@ -221,3 +226,22 @@ def test_levels_become_a_step(levels, text):
 def test_options_out_of_bounds(options, message):
     with pytest.raises(ValueError, match=message):
         Separable(**options)
+
+
+@pytest.mark.parametrize("filters", [2, 3, 4])
+def test_in_codes_it_is_smaller_too_or_left(apply, evidence, filters):
+    """A channel in between brings a scale along, which few filters do not make up for."""
+    random = np.random.default_rng(0)
+    model = parse_model(
+        "g (float[1,9,6,6] x) => (float[1,n,4,4] y) { [a] y = Conv (x, w) }",
+        w=random.normal(size=(filters, CHANNELS, 3, 3)).astype("f4"),
+    )
+    known = Evidence(evidence.capability, samples)
+    sizes = []
+    for passes in ((), (Separable(method="svd", layers="a=1"),)):
+        current = ir.from_proto(model)
+        for each in (*passes, Quantize()):
+            current = each.run(current, known).model
+        sizes.append(sum(value.const_value.nbytes for value in current.graph.initializers.values()))
+    assert sizes[1] <= sizes[0]
+    assert (sizes[1] < sizes[0]) == (filters > 2)

@@ -51,6 +51,9 @@ ROUNDS = 8
 MULTIPLIERS = (2, 1)
 """What the search may choose among."""
 
+CODED = 8
+"""Bytes, and more, that a channel in between takes beside its weights when these are codes: it must save as much."""
+
 MOST_OFFERED = 1024
 """Elements of a patch: to fit a layer that has more takes seconds each time, too long for a search."""
 
@@ -197,9 +200,13 @@ def _suitable(node: ir.Node, multiplier: int) -> Window | str:
     if window.groups > 1:
         return f"its channels are in {window.groups} groups already"
     filters = (dims(node.outputs[0]) or ())[1]
-    whole, split = window.columns * filters, multiplier * window.channels * (window.taps + filters)
-    if split >= whole:
-        return f"it has {whole} weights, and split by multiplier {multiplier} it would have {split}"
+    between = multiplier * window.channels
+    whole, split = window.columns * filters, between * (window.taps + filters)
+    if split + CODED * (between + 1) >= whole:
+        return (
+            f"it has {whole} weights, and split by multiplier {multiplier} it would have {split}, "
+            f"with scales for {between} channels more"
+        )
     return window
 
 
