@@ -297,7 +297,12 @@ def _assess(
             reference = _as_far_as_time_allows(harness, reference)
         raw = harness.run(reference.inputs)
         outputs = by_sample(raw, reference.samples)
-        verifier = Verifier(model, harness.run, fixed_point=job.capability.fixed_point)
+        verifier = Verifier(
+            model,
+            harness.run,
+            fixed_point=job.capability.fixed_point,
+            denormals=not job.capability.flushes_denormals,
+        )
         agreement = verifier.verify(reference.inputs, raw, say=say)
         quality = _quality(outputs, reference)
         latency: Latency | None = None

@@ -72,7 +72,12 @@ def verify(
         samples = load_data(Path(data), held_against) if data is not None and not name else None
         real = stacked(samples) if samples else synthetic(held_against.inputs)
         with _start(found, interface) as harness:
-            verifier = Verifier(held_against, harness.run, fixed_point=found.capability.fixed_point)
+            verifier = Verifier(
+                held_against,
+                harness.run,
+                fixed_point=found.capability.fixed_point,
+                denormals=not found.capability.flushes_denormals,
+            )
             reports.append(verifier.verify(real, seconds=seconds, say=say))
     return reports[0].joined(list(zip(names[1:], reports[1:], strict=True)))
 

@@ -62,6 +62,9 @@ class Capability(BaseModel):
     float_unit: FloatUnit = Field(
         default="double", description="the widest real numbers that the hardware computes with"
     )
+    flushes_denormals: bool = Field(
+        default=False, description="whether vectors take numbers below the normal ones for zero"
+    )
     vector_bytes: int = Field(description="width of one vector register in bytes")
     vector_registers: int = Field(description="number of vector registers")
     int8_dot: Int8Dot = Field(description="the integer dot product to build kernels from")

@@ -46,6 +46,7 @@ class Sheet(Section):
     zig_cpu: str | None = _about("zig_cpu")
     system: System | None = _about("system")
     float_unit: FloatUnit | None = _about("float_unit")
+    flushes_denormals: bool | None = _about("flushes_denormals")
     vector_bytes: Count | None = _about("vector_bytes")
     vector_registers: Count | None = _about("vector_registers")
     int8_dot: Int8Dot | None = _about("int8_dot")

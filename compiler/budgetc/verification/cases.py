@@ -39,7 +39,7 @@ class NoCase:
 
 
 def adversarial(
-    model: onnx.ModelProto, ports: tuple[Port, ...], seen: Arrays
+    model: onnx.ModelProto, ports: tuple[Port, ...], seen: Arrays, *, denormals: bool = True
 ) -> Iterator[Case | NoCase]:
     """Zeros, ones, the smallest and the largest numbers, random ones within what was seen and beyond.
 
@@ -50,6 +50,7 @@ def adversarial(
         model: the graph that was lowered.
         ports: its inputs.
         seen: real inputs, stacked; their ranges are what "seen" means.
+        denormals: whether the hardware knows numbers below the normal ones.
     """
     maker = _Maker(model, ports, seen)
     yield maker.case("random within what was seen", 4, maker.within)
@@ -64,7 +65,11 @@ def adversarial(
     else:
         yield maker.case("random beyond what was seen", 2, maker.beyond)
         yield maker.largest()
-    yield maker.case("denormal numbers", 2, maker.denormals, 0)
+    if denormals:
+        yield maker.case("denormal numbers", 2, maker.denormals, 0)
+    else:
+        why = "the vectors of this CPU take them for zero"
+        yield NoCase("denormal numbers", why)
 
 
 class _Maker:

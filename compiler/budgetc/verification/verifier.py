@@ -40,12 +40,16 @@ class Verifier:
         model: that graph.
         run: the library.
         fixed_point: whether quantised arithmetic is that of cores without floats.
+        denormals: whether the hardware knows numbers below the normal ones; else such inputs are not compared.
 
     Raises:
         ModelError: no reference runs it.
     """
 
-    def __init__(self, model: Model, run: Run, *, fixed_point: bool = False) -> None:
+    def __init__(
+        self, model: Model, run: Run, *, fixed_point: bool = False, denormals: bool = True
+    ) -> None:
+        self._denormals = denormals
         self._model, self._run = model, run
         self._oracle = Oracle(model, fixed_point=fixed_point)
         self._tolerance = 0.0 if self._oracle.exact else tolerance(self._oracle.proto)
@@ -76,7 +80,9 @@ class Verifier:
         cases = [self.compare(Case("real inputs", real), ours)]
         skipped: list[NoCase] = []
         begin, explained = time.monotonic(), self._arbiter.seconds
-        for case in adversarial(self._oracle.proto, self._model.inputs, real):
+        for case in adversarial(
+            self._oracle.proto, self._model.inputs, real, denormals=self._denormals
+        ):
             extra = min(EXPLAINING, self._arbiter.seconds - explained)
             if isinstance(case, NoCase):
                 skipped.append(case)

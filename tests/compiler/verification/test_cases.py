@@ -75,3 +75,14 @@ def test_whole_numbers_stay_where_they_mean_something(make_model, text, expected
     for case in (c for c in made if not isinstance(c, NoCase)):
         assert expected[0] <= case.inputs["i"].min()
         assert case.inputs["i"].max() <= expected[1]
+
+
+def test_denormals_are_left_out_where_the_hardware_has_none(make_model) -> None:  # type: ignore[no-untyped-def]
+    model = make_model("g (float[1,4] x) => (float[1,4] y) { y = Neg(x) }")
+    seen = {"x": np.ones((1, 4), np.float32)}
+    found = list(
+        adversarial(onnx.load_from_string(model.data), model.inputs, seen, denormals=False)
+    )
+    (left_out,) = [case for case in found if case.name == "denormal numbers"]
+    assert isinstance(left_out, NoCase)
+    assert "take them for zero" in left_out.why
