@@ -159,6 +159,15 @@ def test_the_parent_process_never_imports_tvm(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_torch_is_imported_where_a_pass_learns_and_nowhere_else() -> None:
+    program = (
+        "import sys, budgetc.compile, budgetc.optimise; from budgetc.registry import *;"
+        "[find_pass(name) for name in installed(PASSES)]; find_searchable();"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_the_loader_needs_numpy_only() -> None:
     program = (
         "import sys, budgetc; budgetc.load;"

@@ -23,7 +23,7 @@ class Distill:
 
     What earlier passes did stays: shapes, zeros of weights, factors of products, constants that
     several nodes read. Normalisations that are not folded yet learn with the statistics of their
-    batches, so that this goes faster before `fuse` than behind it.
+    batches, as when the model was trained: this pass is meant to stand before `fuse`.
 
     Requires: float32, operators with a differentiable form, training samples. Ensures: only
     initializers differ.
