@@ -152,10 +152,11 @@ class Simulations:
             files["validation"] = subject.validation[0]
         for number in range(1, len(job.model.entries)):
             files[f"further_{number}"] = further_file(job.model_file, number)
-        if job.learning is not None:
-            files["training"] = job.learning.samples
-            if job.learning.teacher is not None:
-                files["teacher"] = job.learning.teacher
+        learning = job.learning if any(map(learners, recipes)) else None
+        if learning is not None:
+            files["training"] = learning.samples
+            if learning.teacher is not None:
+                files["teacher"] = learning.teacher
         return Task(
             "budgetc.search.foresight:foresee",
             {
@@ -169,7 +170,7 @@ class Simulations:
                 "metric_folder": str(subject.folder) if subject.folder else None,
                 "samples": subject.samples,
                 "seed": subject.seed,
-                "learning": job.learning.to_json() if job.learning else None,
+                "learning": learning.to_json() if learning else None,
             },
             files,
             timeout_s=sum(SECONDS_A_RECIPE + learning_seconds(job, each) for each in recipes),
