@@ -58,8 +58,9 @@ class CpuTarget(ABC):
         return Capability(target=self.kind, threads=threads, **self.sheets[name])
 
     def cpus(self) -> Mapping[str, Capability]:
-        """All of the sheets."""
-        return {name: self.capability(name, 1) for name in self.sheets}
+        """All of the sheets, that of the default CPU first."""
+        names = sorted(self.sheets, key=lambda name: name != self.default_cpu)
+        return {name: self.capability(name, 1) for name in names}
 
     def families(self) -> Sequence[Family]:
         """All kernel families."""
