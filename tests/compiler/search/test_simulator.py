@@ -87,7 +87,7 @@ def test_what_recipes_share_is_done_once(mnist: Subject, avx2, monkeypatch) -> N
 
 def test_a_recipe_that_is_refused_is_no_end(mnist: Subject, avx2, monkeypatch) -> None:
     bad, good = simulated(mnist, avx2, [f"{INT8}{{skip=nowhere}}", INT8], monkeypatch)
-    assert "names the node 'nowhere'" in bad["refused"]
+    assert "skip names 'nowhere'" in bad["refused"]
     assert good["error"] > 0
 
 
