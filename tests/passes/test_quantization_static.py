@@ -257,9 +257,9 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     [
         ({"bits": 4}, "bits=4 is not supported yet; 8 is"),
         ({"weight_bits": 6}, "weight_bits=6; it is 7 or 8"),
-        ({"per": "row"}, r"per=row; it is one of \['channel', 'tensor'\]"),
-        ({"calibration": "kl"}, "calibration=kl; it is one of"),
-        ({"output": "int8"}, "output=int8; it is one of"),
+        ({"per": "row"}, r'per is "row"; it is "channel" or "tensor"'),
+        ({"calibration": "kl"}, 'calibration is "kl"; it is "minmax", "percentile" or "mse"'),
+        ({"output": "int8"}, 'output is "int8"; it is "quantized" or "float"'),
         ({"percentile": 100.5}, "percentile is 100.5"),
     ],
 )

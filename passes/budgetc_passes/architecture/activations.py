@@ -47,6 +47,7 @@ from budgetc_passes.graph import (
 from budgetc_passes.invariants import finish, require
 from budgetc_passes.names import require_known, split_names
 from budgetc_passes.operators import ELEMENTWISE_UNARY
+from budgetc_passes.options import check_words
 from budgetc_passes.selection import check
 
 Floats = npt.NDArray[np.float64]
@@ -95,12 +96,7 @@ class ReplaceActivations:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.to not in ("relu", "hardswish"):
-            message = f'replace-activations: to is "{self.to}"; it is "relu" or "hardswish"'
-            raise ValueError(message)
-        if self.method not in ("fit", "keep"):
-            message = f'replace-activations: method is "{self.method}"; it is "fit" or "keep"'
-            raise ValueError(message)
+        check_words(self)
 
     def needs(self) -> Needs:
         """Calibration samples, if readers are fitted to them."""

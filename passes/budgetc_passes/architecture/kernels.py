@@ -16,7 +16,8 @@ import onnx_ir as ir
 from budgetc_passes.contract import Evidence, Needs, Note, PassResult
 from budgetc_passes.graph import is_op, label, set_ints
 from budgetc_passes.invariants import finish, require
-from budgetc_passes.names import require_known, split_values
+from budgetc_passes.names import require_known
+from budgetc_passes.options import check_words, counts_of
 from budgetc_passes.regression import (
     MOST_COLUMNS,
     Floats,
@@ -56,23 +57,13 @@ class ShrinkKernels:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        try:
-            own = split_values(self.layers)
-        except ValueError as error:
-            message = f"shrink-kernels: layers: {error}"
-            raise ValueError(message) from None
-        for name, size in own.items():
-            if size < 0 or size != int(size):
-                message = f"shrink-kernels: layers: {name!r} has the kernel {size:g}; it is a whole number"
-                raise ValueError(message)
+        check_words(self)
+        own = counts_of(self, "layers", "kernel")
         if self.kernel < 0 or (self.kernel == 0 and not own):
             message = (
                 f"shrink-kernels: kernel is {self.kernel}; it is 1 or more, such as 3, or 0 where "
                 "`layers` says what gets smaller"
             )
-            raise ValueError(message)
-        if self.method not in ("fit", "crop"):
-            message = f'shrink-kernels: method is "{self.method}"; it is "fit" or "crop"'
             raise ValueError(message)
 
     def needs(self) -> Needs:
@@ -88,17 +79,13 @@ class ShrinkKernels:
         """
         before = require(model, self.name)
         convolutions = {label(node): node for node in model.graph if is_op(node, "Conv")}
-        own = split_values(self.layers)
+        own = counts_of(self, "layers", "kernel")
         require_known(own, list(convolutions), "shrink-kernels: layers")
         notes: list[Note] = []
         original = Original(model, evidence.calibration) if self.method == "fit" else None
         for name, node in convolutions.items():
             window = window_of(node)
-            cut = (
-                _cut(window, int(own.get(name, self.kernel)))
-                if isinstance(window, Window)
-                else window
-            )
+            cut = _cut(window, own.get(name, self.kernel)) if isinstance(window, Window) else window
             if isinstance(window, str) or isinstance(cut, str):
                 notes.append(Note("refused", name, f"left as it is: {cut}"))
                 continue

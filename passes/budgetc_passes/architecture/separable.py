@@ -29,8 +29,9 @@ from budgetc_passes.graph import (
     set_constant,
 )
 from budgetc_passes.invariants import finish, require
-from budgetc_passes.names import join_values, require_known, split_values
+from budgetc_passes.names import join_values, require_known
 from budgetc_passes.offer import Offer, Part, Stage
+from budgetc_passes.options import check_words, counts_of
 from budgetc_passes.regression import (
     MOST_COLUMNS,
     RIDGE,
@@ -88,23 +89,13 @@ class Separable:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        try:
-            own = split_values(self.layers)
-        except ValueError as error:
-            message = f"separable: layers: {error}"
-            raise ValueError(message) from None
-        for name, count in own.items():
-            if count < 0 or count != int(count):
-                message = f"separable: layers: {name!r} has the multiplier {count:g}; it is a whole number"
-                raise ValueError(message)
+        check_words(self)
+        own = counts_of(self, "layers", "multiplier")
         if self.multiplier < 0 or (self.multiplier == 0 and not own):
             message = (
                 f"separable: multiplier is {self.multiplier}; it is 1 or more, or 0 where `layers` says "
                 "what is split"
             )
-            raise ValueError(message)
-        if self.method not in ("fit", "svd"):
-            message = f'separable: method is "{self.method}"; it is "fit" or "svd"'
             raise ValueError(message)
 
     def needs(self) -> Needs:
@@ -143,12 +134,12 @@ class Separable:
         """
         before = require(model, self.name)
         convolutions = {label(node): node for node in model.graph if is_op(node, "Conv")}
-        own = split_values(self.layers)
+        own = counts_of(self, "layers", "multiplier")
         require_known(own, list(convolutions), "separable: layers")
         notes: list[Note] = []
         wanted: dict[str, tuple[int, Window]] = {}
         for name, node in convolutions.items():
-            count = int(own.get(name, self.multiplier))
+            count = own.get(name, self.multiplier)
             window = _suitable(node, count)
             if (
                 isinstance(window, Window)

@@ -27,7 +27,8 @@ from budgetc_passes.contraction import contraction
 from budgetc_passes.coupling import Group, coupling_groups
 from budgetc_passes.graph import Array, constant, label, set_constant
 from budgetc_passes.invariants import finish, require
-from budgetc_passes.names import require_known, split_values
+from budgetc_passes.names import require_known
+from budgetc_passes.options import values_of
 from budgetc_passes.relations import Axis, Positions, length
 from budgetc_passes.selection import select
 
@@ -66,11 +67,7 @@ class Widen:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        try:
-            own = split_values(self.groups)
-        except ValueError as error:
-            message = f"widen: groups: {error}"
-            raise ValueError(message) from None
+        own = values_of(self, "groups")
         for said, ratio in (
             ("ratio", self.ratio),
             *((f"groups: {n!r}", r) for n, r in own.items()),
@@ -109,7 +106,7 @@ class Widen:
         before = require(model, self.name)
         block = self.align or evidence.capability.channel_block
         groups = coupling_groups(model)
-        own = split_values(self.groups)
+        own = values_of(self, "groups")
         require_known(own, [group.name for group in groups], "widen: groups")
         notes: list[Note] = []
         growing: list[tuple[Group, Positions]] = []

@@ -1,5 +1,7 @@
 """The bounds of what passes that learn have in common."""
 
+from budgetc_passes.options import check_words
+
 _WORDS = {
     "epochs": (1, 10_000, "a number of times that all samples are seen, 1 or above"),
     "rate": (1e-8, 1.0, "above 0 and at most 1, such as 1e-3"),
@@ -24,7 +26,4 @@ def check_options(options: object) -> None:
         if not least <= value <= most:
             message = f"{name}: {option} is {value}; it is {words}"
             raise ValueError(message)
-    loss = getattr(options, "loss", "")
-    if loss not in ("auto", "soft", "plain"):
-        message = f'{name}: loss is "{loss}"; it is "auto", "soft" or "plain"'
-        raise ValueError(message)
+    check_words(options)

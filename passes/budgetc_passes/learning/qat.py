@@ -60,9 +60,6 @@ class QuantisationAwareTraining:
     def __post_init__(self) -> None:
         """Check the options."""
         check_options(self)
-        if self.scales not in ("fixed", "learned"):
-            message = f'qat: scales is "{self.scales}"; it is "fixed" or "learned"'
-            raise ValueError(message)
 
     def needs(self) -> Needs:
         """Samples to learn from."""

@@ -24,8 +24,9 @@ from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
 from budgetc_passes.coupling import Group, coupling_groups
 from budgetc_passes.graph import constant, dims, is_op, label, only_consumer
 from budgetc_passes.invariants import finish, require
-from budgetc_passes.names import join_values, require_known, split_values
+from budgetc_passes.names import join_values, require_known
 from budgetc_passes.offer import Offer, Part, Stage
+from budgetc_passes.options import check_words, values_of
 from budgetc_passes.pruning.replacement import (
     Floats,
     key,
@@ -92,11 +93,8 @@ class PruneChannels:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        try:
-            own = split_values(self.groups)
-        except ValueError as error:
-            message = f"prune: groups: {error}"
-            raise ValueError(message) from None
+        check_words(self)
+        own = values_of(self, "groups")
         if not 0 <= self.ratio < 1 or (self.ratio == 0 and not own):
             message = (
                 f"prune: ratio is {self.ratio}; it is a share between 0 and 1, such as 0.3, or 0 "
@@ -111,12 +109,6 @@ class PruneChannels:
             message = (
                 f"prune: align is {self.align}; it is a number of channels, or 0 for the target's"
             )
-            raise ValueError(message)
-        if self.method not in ("norm", "replace", "fit"):
-            message = f'prune: method is "{self.method}"; it is "norm", "replace" or "fit"'
-            raise ValueError(message)
-        if self.norm not in ("l1", "l2"):
-            message = f'prune: norm is "{self.norm}"; it is "l1" or "l2"'
             raise ValueError(message)
 
     def needs(self) -> Needs:
@@ -201,7 +193,7 @@ class PruneChannels:
 
     def _ratios(self, groups: Sequence[Group]) -> dict[str, float]:
         """The ratio of each group by its name."""
-        own = split_values(self.groups)
+        own = values_of(self, "groups")
         known = [group.name for group in groups]
         require_known(own, known, "prune: groups")
         return {name: own.get(name, self.ratio) for name in known}

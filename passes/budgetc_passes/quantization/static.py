@@ -19,6 +19,7 @@ from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
 from budgetc_passes.graph import dims, label
 from budgetc_passes.names import join_names, require_known, split_names
 from budgetc_passes.offer import Offer, Part, Stage
+from budgetc_passes.options import check_words
 from budgetc_passes.quantization.operators import constant
 from budgetc_passes.quantization.opset import prepared, quantised_by
 from budgetc_passes.quantization.placement import Placement, Unit, place
@@ -85,13 +86,7 @@ class Quantize:
                 f"quantize: weight_bits={self.weight_bits}; "
                 "it is 7 or 8, or 0 for what the target's sheet says"
             )
-        for option, allowed in (
-            ("per", {"channel", "tensor"}),
-            ("calibration", {"minmax", "percentile", "mse"}),
-            ("output", {"quantized", "float"}),
-        ):
-            if (given := getattr(self, option)) not in allowed:
-                raise ValueError(f"quantize: {option}={given}; it is one of {sorted(allowed)}")
+        check_words(self)
         Percentile(self.percentile)  # its bounds hold whether it is used or not
 
     def needs(self) -> Needs:
