@@ -62,6 +62,9 @@ imports: $(VENV)/.dev ## the layers: imports fall downwards only
 
 check: lint types imports ## everything but the tests
 
+# Tests run side by side: products that take all processors each would wait for each other, one test for 64 s and not 5.
+unit slow large coverage: export OPENBLAS_NUM_THREADS := 1
+
 unit: $(VENV)/.dev ## the quick tests, side by side
 	$(call timed,unit tests,$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --durations=10)
 

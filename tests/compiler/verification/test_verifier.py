@@ -94,12 +94,12 @@ def test_what_the_arbiter_takes_keeps_no_inputs_out(differing, make_model, monke
     run = seen._arbiter._after_noise
 
     def slow(*arguments):
-        time.sleep(1.5)
+        time.sleep(0.3)
         return run(*arguments)
 
     monkeypatch.setattr(seen._arbiter, "_after_noise", slow)
     report = seen.verify(inputs(1), seconds=1.0)
     assert not any("were up" in s.why for s in report.skipped), str(report)
-    monkeypatch.setattr("budgetc.verification.verifier.EXPLAINING", 0.5)
+    monkeypatch.setattr("budgetc.verification.verifier.EXPLAINING", 0.1)
     report = seen.verify(inputs(1), seconds=1.0)
     assert any("were up" in s.why for s in report.skipped)
