@@ -245,6 +245,7 @@ AARCH64 = 183
 
 
 @pytest.mark.slow
+@pytest.mark.large
 def test_a_toolchain_file_builds_model_and_program_for_another_machine(
     tmp_path: Path,
     make_tiny: Callable[[Path], Path],

@@ -159,6 +159,7 @@ def test_budgets_that_conflict_are_named_and_relaxing_either_as_said_is_enough(s
             assert figures(relaxed)["size"]["bytes"] <= 20 * 1024
 
 
+@pytest.mark.large
 def test_objectives_choose_accordingly(search):
     """Without a budget for it, quality is free to go."""
     _, good = search(objective="quality")

@@ -239,6 +239,7 @@ def interrupted(searching: Searching, reached: Callable[[], bool]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.timeout(1800)
 def test_interrupted_it_says_what_is_kept_and_goes_on(undisturbed, tmp_path):
     first, expected = undisturbed

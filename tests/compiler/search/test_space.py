@@ -155,8 +155,14 @@ def test_settings_of_another_space(mnist: Subject, levels, options, message: str
         mnist.space.recipe(Settings.of(levels, options))
 
 
+DEEP = ("mlperf_tiny_dscnn_kws", "mlperf_tiny_mobilenet_vww", "mlperf_tiny_resnet8_cifar10")
+"""Those with many layers, whose levels take half a minute each to set."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=(pytest.mark.large,) if n in DEEP else ()) for n in MODELS]
+)
 def test_every_level_of_every_real_model_can_be_set(name: str, subject: Load, avx2) -> None:
     """Each alone and with each option: the model passes the checker, and its interface stays."""
     found = subject(name)
