@@ -145,5 +145,6 @@ def test_a_tracker_with_a_server_elsewhere_and_with_none(tmp_path, agent, progra
         done = talk(farm.address, agent, program, "where\n", tmp_path)
         assert done.returncode == UNREACHABLE
         assert "there is none" in done.stderr
-    with pytest.raises(TargetUnreachableError, match=r"the tracker at .* refused"):
+    # One that is just ending may still take a connection, and then hang up.
+    with pytest.raises(TargetUnreachableError, match=r"the tracker at .*(refused|reset|hung up)"):
         find_device(farm.address).places()

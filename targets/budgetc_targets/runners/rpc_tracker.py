@@ -36,12 +36,13 @@ class Tracker:
     def __enter__(self) -> Self:
         try:
             self._socket = socket.create_connection((self._host, self._port), CONNECT_SECONDS)
-            self._socket.sendall(struct.pack("<i", _MAGIC))
-            (magic,) = struct.unpack("<i", self._read(4))
-        except (OSError, struct.error) as error:
+        except OSError as error:
             raise self._lost(error) from error
-        if magic != _MAGIC:
-            raise self._lost("what listens there is none")
+        try:
+            self._greet()
+        except BaseException:
+            self._socket.close()
+            raise
         return self
 
     def __exit__(
@@ -62,6 +63,15 @@ class Tracker:
         """Wait for a server to be free: its host, its port and what it is to be told. Nobody else is told the same."""
         host, port, word = self._asked([_REQUEST, key, "", _PRIORITY], seconds)
         return str(host), int(port), str(word)
+
+    def _greet(self) -> None:
+        try:
+            self._socket.sendall(struct.pack("<i", _MAGIC))
+            (magic,) = struct.unpack("<i", self._read(4))
+        except (OSError, struct.error) as error:
+            raise self._lost(error) from error
+        if magic != _MAGIC:
+            raise self._lost("what listens there is none")
 
     def _asked(self, question: list[Any], seconds: float = CONNECT_SECONDS) -> Any:
         said = json.dumps(question).encode()
