@@ -105,6 +105,7 @@ def figures(target):
     return target["chosen"]["measurement"]
 
 
+@pytest.mark.large
 def test_a_budget_is_kept_and_the_report_shows_what_was_looked_at(search, tmp_path):
     code, target = search(budgets__size="48 KiB")
     assert code == 0

@@ -155,8 +155,13 @@ def test_settings_of_another_space(mnist: Subject, levels, options, message: str
         mnist.space.recipe(Settings.of(levels, options))
 
 
-DEEP = ("mlperf_tiny_dscnn_kws", "mlperf_tiny_mobilenet_vww", "mlperf_tiny_resnet8_cifar10")
-"""Those with many layers, whose levels take half a minute each to set."""
+DEEP = (
+    "mlperf_tiny_dscnn_kws",
+    "mlperf_tiny_mobilenet_vww",
+    "mlperf_tiny_resnet8_cifar10",
+    "mnist5k_cnn",
+)
+"""Those whose levels take half a minute and more to set."""
 
 
 @pytest.mark.slow

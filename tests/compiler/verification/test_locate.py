@@ -65,7 +65,9 @@ def test_the_network_is_right_without_a_fault(network, build) -> None:
     assert report.reference == "onnxruntime"
 
 
-@pytest.mark.parametrize("which", ["first", "last"])
+@pytest.mark.parametrize(
+    "which", ["first", pytest.param("last", marks=(pytest.mark.slow, pytest.mark.large))]
+)
 @pytest.mark.parametrize("family", LAYERS)
 def test_a_dropped_iteration_is_caught_and_its_layer_named(network, faulty, family, which) -> None:
     rebuild = faulty(f"{family} {which}")
