@@ -9,7 +9,7 @@ from budgetc_specs.errors import SpecError, quoted
 _QUOTED = re.compile(r"(\\*)([ #:])")
 # Line breaks and `;` mean something else to make; at quotes and the like ninja ends a name. A `)` at the end makes the
 # name, or those from the last one with a `(`, members of an archive to make: `lib.a(one.o two.o)`.
-_IMPOSSIBLE = re.compile(r"""[\n\r\t\0;|&"'`*?<>^]|\\(?=[:#$]|$)|\)$""")
+_IMPOSSIBLE = re.compile(r"""[\n\r\t\0;|&"'`*?<>^]|\\(?=[:#$=]|$)|\)$""")
 
 
 def depfile(target: str, inputs: Iterable[str]) -> str:
@@ -40,7 +40,7 @@ def escaped(path: str | Path) -> str:
 
     Raises:
         SpecError: one of them cannot read it: it has a line break, a tab, one of ;|&"'`*?<>^,
-            a backslash before one of :#$ or at the end, or a closing parenthesis at the end.
+            a backslash before one of :#$= or at the end, or a closing parenthesis at the end.
     """
     text = str(path)
     if bad := _IMPOSSIBLE.search(text):
