@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from budgetc_passes.contract import Evidence, Note, Pass
+from budgetc_passes.contract import Evidence, Lessons, Note, Pass
 from budgetc_specs.capability import Capability
 
 ROOT = Path(__file__).parents[2]
@@ -226,3 +226,37 @@ def in_torch() -> Callable[..., None]:
 def real_name(request: pytest.FixtureRequest) -> str:
     """Every real model in turn."""
     return str(request.param)
+
+
+class NoCheckpoint:
+    """Keeps nothing, so that every training begins anew."""
+
+    def load(self) -> bytes | None:
+        """Nothing."""
+        return None
+
+    def save(self, data: bytes) -> None:
+        """Forgets it."""
+
+
+@pytest.fixture
+def teach() -> Callable[..., Lessons]:
+    """What a model has to learn from: itself as the teacher, samples of its input `x`, and labels if there are any."""
+
+    def make(
+        model: onnx.ModelProto,
+        x: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.generic] | None = None,
+    ) -> Lessons:
+        return Lessons(
+            teacher=ir.from_proto(model),
+            samples=lambda: ({"x": each} for each in x),
+            labels=labels,
+            augmentations=(),
+            seed=0,
+            seconds=60.0,
+            checkpoint=NoCheckpoint(),
+            say=lambda _: None,
+        )
+
+    return make

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from budgetc_passes.contract import Lessons, PassError
+from budgetc_passes.contract import PassError
 from budgetc_passes.learning.distill import Distill
 from budgetc_passes.pruning.channels import PruneChannels
 
@@ -23,14 +23,6 @@ TEXT = """g (float[1,1,6,6] x, float[12,1,3,3] w, float[12] b, float[12,3] v, fl
 SHAPES = {"w": (12, 1, 3, 3), "b": (12,), "v": (12, 3), "c": (3,)}
 
 
-class NoCheckpoint:
-    def load(self):
-        return None
-
-    def save(self, data):
-        pass
-
-
 @pytest.fixture
 def model(parse):
     random = np.random.default_rng(0)
@@ -39,19 +31,10 @@ def model(parse):
 
 
 @pytest.fixture
-def lessons(model, ort):
+def lessons(teach, model, ort):
     x = np.random.default_rng(1).normal(size=(160, 1, 1, 6, 6)).astype("f4")
     labels = np.array([ort(model, {"x": each})["y"].argmax() for each in x])
-    return Lessons(
-        teacher=ir.from_proto(model),
-        samples=lambda: ({"x": each} for each in x),
-        labels=labels,
-        augmentations=(),
-        seed=0,
-        seconds=60.0,
-        checkpoint=NoCheckpoint(),
-        say=lambda _: None,
-    )
+    return teach(model, x, labels)
 
 
 @pytest.fixture

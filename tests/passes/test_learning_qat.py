@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from budgetc_passes.contract import Lessons
 from budgetc_passes.learning.qat import QuantisationAwareTraining
 from budgetc_passes.quantization.static import Quantize
 
@@ -23,14 +22,6 @@ TEXT = """g (float[1,4,6,6] x, float[16,4,3,3] w, float[16] b, float[16,5] v, fl
 SHAPES = {"w": (16, 4, 3, 3), "b": (16,), "v": (16, 5), "c": (5,)}
 
 
-class NoCheckpoint:
-    def load(self):
-        return None
-
-    def save(self, data):
-        pass
-
-
 @pytest.fixture
 def model(parse):
     """Filters of very different size, so that one step for all of them is a coarse one."""
@@ -42,18 +33,9 @@ def model(parse):
 
 
 @pytest.fixture
-def lessons(model):
+def lessons(teach, model):
     x = np.random.default_rng(1).normal(size=(200, 1, 4, 6, 6)).astype("f4")
-    return Lessons(
-        teacher=ir.from_proto(model),
-        samples=lambda: ({"x": each} for each in x),
-        labels=None,
-        augmentations=(),
-        seed=0,
-        seconds=60.0,
-        checkpoint=NoCheckpoint(),
-        say=lambda _: None,
-    )
+    return teach(model, x)
 
 
 @pytest.fixture
