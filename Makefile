@@ -65,13 +65,16 @@ check: lint types imports ## everything but the tests
 # Tests run side by side: products that take all processors each would wait for each other, one test for 64 s and not 5.
 unit slow large coverage: export OPENBLAS_NUM_THREADS := 1
 
+# What properties are tried on is drawn alike each time, so that a commit passes or does not.
+SAME := --hypothesis-profile=gate
+
 unit: $(VENV)/.dev ## the quick tests, side by side
-	$(call timed,unit tests,$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --durations=10)
+	$(call timed,unit tests,$(PY) -m pytest $(SAME) -n $(WORKERS) --dist worksteal -m "not slow" --durations=10)
 
 # Those that hold latencies against something would measure each other, so they run one after another.
 slow: $(VENV)/.dev ## the tests that compile real models
-	$(call timed,slow tests,$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "slow and not large and not timed" --durations=20)
-	$(call timed,timed tests,$(PY) -m pytest -m timed --durations=10)
+	$(call timed,slow tests,$(PY) -m pytest $(SAME) -n $(WORKERS) --dist loadfile -m "slow and not large and not timed" --durations=20)
+	$(call timed,timed tests,$(PY) -m pytest $(SAME) -m timed --durations=10)
 
 large: $(VENV)/.dev ## what takes too long for CI, or models with more than 100 MB of weights; 10 GB of memory
 	$(call timed,large tests,$(PY) -m pytest -m large --durations=10)
