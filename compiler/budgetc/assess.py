@@ -291,7 +291,7 @@ def _assess(
         )
     with started as harness:
         say("checking outputs")
-        device = isinstance(runner, Device)
+        device = (harness.machine or runner.device) if isinstance(runner, Device) else ""
         emulated = not job.capability.native and not device
         if emulated:
             reference = _as_far_as_time_allows(harness, reference)
@@ -327,6 +327,7 @@ def _assess(
         quality,
         executed=True,
         emulated=emulated,
+        device=device,
         instructions=instructions,
         uncounted=uncounted,
     )

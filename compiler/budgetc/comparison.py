@@ -109,13 +109,11 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _compared(target: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
-    machines = [(each.get("machine") or {}).get("fingerprint") for each in (old, new)]
+    machines = [_machine(each) for each in (old, new)]
     timed = machines[0] is not None and machines[0] == machines[1]
     note = ""
     if not timed and (_latency(old) is not None or _latency(new) is not None):
-        named = " and ".join(
-            quoted((m.get("machine") or {}).get("cpu", "unknown")) for m in (old, new)
-        )
+        named = " and ".join(quoted(_machine_words(each)) for each in (old, new))
         note = (
             f"latencies were measured on {named}, so they are not compared; "
             "compile or lock both on one kind of machine"
@@ -130,6 +128,19 @@ def _compared(target: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Co
         texts=_differing(*texts),
         note=note,
     )
+
+
+def _machine(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What latencies are of: a device by its name, or machines of one fingerprint; None where that is not told."""
+    if device := (manifest["measurement"] or {}).get("device"):
+        return "device", device
+    fingerprint = (manifest.get("machine") or {}).get("fingerprint")
+    return None if fingerprint is None else ("machine", fingerprint)
+
+
+def _machine_words(manifest: Mapping[str, Any]) -> str:
+    device: str = (manifest["measurement"] or {}).get("device", "")
+    return device or str((manifest.get("machine") or {}).get("cpu", "unknown"))
 
 
 def _figures(old: Mapping[str, Any], new: Mapping[str, Any], *, timed: bool) -> tuple[Change, ...]:

@@ -364,6 +364,7 @@ def measurement_json(measurement: Measurement) -> dict[str, Any]:
     found: dict[str, Any] = {
         "executed": measurement.executed,
         "emulated": measurement.emulated,
+        "device": measurement.device,
         "reason": measurement.reason,
         "instructions": measurement.instructions,
         "uncounted": measurement.uncounted,

@@ -50,6 +50,7 @@ class Measurement:
         quality: None where there is no evaluation data or nothing was run.
         executed: whether the binary ran at all.
         emulated: whether it ran on an emulator, whose times are not the target's.
+        device: the device that ran it, as it or its runner calls it; empty where it was this machine.
         reason: why it was not executed, such as "qemu-aarch64 is not installed".
         instructions: of one inference, as an emulator counts them; None where nothing counts them. They are no time.
         uncounted: why they were not counted, where an emulator ran it.
@@ -63,6 +64,7 @@ class Measurement:
     quality: Quality | None = None
     executed: bool = True
     emulated: bool = False
+    device: str = ""
     reason: str = ""
     instructions: int | None = None
     uncounted: str = ""

@@ -86,6 +86,27 @@ def test_latencies_of_two_machines_are_not_compared(write):
     assert all(c.unit != "seconds" for c in (*found.figures, *found.layers))
 
 
+def test_latencies_of_a_device_are_compared_whoever_compiled(write):
+    def on(device, fingerprint):
+        def change(manifest):
+            manifest["measurement"]["device"] = device
+            manifest["machine"]["fingerprint"] = fingerprint
+
+        return change
+
+    one, same, other = (
+        write("a", on("board", "aaa")),
+        write("b", on("board", "bbb")),
+        write("c", on("pi", "aaa")),
+    )
+    (found,) = compare(one, same)
+    assert (found.note, named(found.figures, "latency", "seconds").after) == ("", 1e-3)
+    (found,) = compare(one, other)
+    assert found.note.startswith('latencies were measured on "board" and "pi"')
+    (found,) = compare(one, write("d"))
+    assert found.note.startswith('latencies were measured on "board" and "One"')
+
+
 def test_layers_come_and_go(write):
     def other(manifest):
         manifest["parts"]["layers"][0]["layer"] = "c"

@@ -53,6 +53,7 @@ def test_a_board_judges_the_library(tmp_path: Path) -> None:
     assert measurement
     assert measurement.executed
     assert not measurement.emulated
+    assert measurement.device == "board"
     assert measurement.latency
     assert not measurement.latency.peers
     assert {v.budget: v.status for v in target.chosen.verdicts}["latency"] == "PASS"

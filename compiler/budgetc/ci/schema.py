@@ -130,6 +130,7 @@ def _measurement() -> _Schema:
         {
             "executed": {"type": "boolean"},
             "emulated": {"type": "boolean"},
+            "device": _text("The device that ran it; empty for this machine"),
             "reason": _text("Why it was not executed"),
             "size": _object(size),
             "memory": _object(memory),

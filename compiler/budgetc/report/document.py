@@ -111,6 +111,7 @@ class Measurement(_Part):
 
     executed: bool = True
     emulated: bool = False
+    device: str = ""
     reason: str = ""
     instructions: int | None = None
     uncounted: str = ""
