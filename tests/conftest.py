@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The first text that is drawn has tables of characters made for it: seconds on a busy machine, and no fault of a test.
 # No test fails for being slow: time is a matter of benchmarks.
 settings.register_profile("budgetc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# The gate says the same of the same commit; whoever runs pytest by hand draws anew each time, and finds what it does not.
+# The gate says the same of the same commit; who runs pytest by hand draws anew each time, and finds more.
 settings.register_profile("gate", settings.get_profile("budgetc"), derandomize=True)
 settings.load_profile("budgetc")
 
