@@ -21,6 +21,7 @@ from budgetc_specs.spec import Spec
 from budgetc.augmentations import augmentation_code, resolve_augmentations
 from budgetc.cache import cache_folder
 from budgetc.data import Data, load_data
+from budgetc.measure.metrics import resolve_metric
 from budgetc.model import Model, load_model, parse_model
 from budgetc.provenance import code_digest
 from budgetc.registry import PASSES, make_passes, release_of
@@ -47,6 +48,7 @@ class Learning:
         folder: where modules of functions are looked for as well, as the spec's own folder is.
         seed: of everything that is drawn at random.
         seconds: longest that one pass may train.
+        classes: whether answers are judged as scores of classes.
     """
 
     samples: Path
@@ -56,6 +58,7 @@ class Learning:
     folder: Path
     seed: int
     seconds: float
+    classes: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, for a child."""
@@ -67,6 +70,7 @@ class Learning:
             "folder": str(self.folder),
             "seed": self.seed,
             "seconds": self.seconds,
+            "classes": self.classes,
         }
 
     @staticmethod
@@ -81,6 +85,7 @@ class Learning:
             folder=Path(given["folder"]),
             seed=given["seed"],
             seconds=given["seconds"],
+            classes=given["classes"],
         )
 
     def digests(self) -> dict[str, Any]:
@@ -92,6 +97,7 @@ class Learning:
             "functions": [augmentation_code(text, self.folder) for text in self.augmentations],
             "seed": self.seed,
             "seconds": self.seconds,
+            "classes": self.classes,
         }
 
 
@@ -102,6 +108,9 @@ def learning_of(spec: Spec, training: Data | None, calibration: Data | None) -> 
         spec: the spec.
         training: its samples to learn from.
         calibration: what is taken in their place.
+
+    Raises:
+        SpecError: there is no such metric.
     """
     samples = training or calibration
     if samples is None:
@@ -121,7 +130,15 @@ def learning_of(spec: Spec, training: Data | None, calibration: Data | None) -> 
         folder=spec.model.parent.absolute(),
         seed=spec.search.seed,
         seconds=asked.time,
+        classes=_judges_classes(spec),
     )
+
+
+def _judges_classes(spec: Spec) -> bool:
+    """Whether the spec's metric takes outputs for scores of classes; without evaluation data it judges nothing."""
+    if spec.data.evaluation is None:
+        return False
+    return resolve_metric(spec.quality.metric, spec.model.parent).classes
 
 
 def learners(recipe: Recipe) -> tuple[Step, ...]:
@@ -261,6 +278,7 @@ class School:
             augmentations=resolve_augmentations(learning.augmentations, learning.folder),
             seed=learning.seed,
             seconds=learning.seconds,
+            classes=learning.classes,
             checkpoint=self._checkpoint(key),
             say=say,
             caution=learning.caution,

@@ -93,6 +93,7 @@ class Lessons:
         checkpoint: where it leaves what it has.
         say: told how far it is.
         caution: for the ledger, if the samples are not what they should be; empty otherwise.
+        classes: whether the answers will be judged as scores of classes.
     """
 
     teacher: ir.Model
@@ -104,6 +105,7 @@ class Lessons:
     checkpoint: Checkpoint
     say: Callable[[str], None]
     caution: str = ""
+    classes: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from budgetc.compile import _taken_up
+from budgetc.data import Data
 from budgetc.kitchen import Kitchen
 from budgetc.learning import (
     FileCheckpoint,
@@ -180,6 +181,20 @@ def test_the_calibration_data_are_taken_with_a_caution(model: Model, tmp_path: P
     found = learning_of(both, splits.training, splits.calibration)
     assert found is not None
     assert (found.samples.name, found.caution) == ("train.npz", "")
+
+
+@pytest.mark.parametrize(
+    ("metric", "evaluated", "classes"),
+    [("top1", True, True), ("top{k=2}", True, True), ("cosine", True, False), ("top1", False, False)],
+)
+def test_the_metric_says_whether_answers_are_classes(
+    learning: Learning, tmp_path: Path, metric: str, evaluated: bool, classes: bool
+) -> None:
+    data = {"train": learning.samples} | ({"evaluation": tmp_path / "e.npz"} if evaluated else {})
+    spec = Spec(model=tmp_path / "net.onnx", data=data, quality={"metric": metric})
+    found = learning_of(spec, Data(learning.samples, "", 96, 96, 0, None, ()), None)
+    assert found is not None
+    assert found.classes == classes
 
 
 def test_the_evaluation_data_are_never_learned_from(model: Model, tmp_path: Path) -> None:

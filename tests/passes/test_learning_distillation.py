@@ -57,6 +57,18 @@ def test_how_an_output_is_compared(graph, text, kind, labels, soft, labelled):
     assert head == Head("y", value, value, soft, labelled)
 
 
+@pytest.mark.parametrize("kind", ["auto", "plain"])
+def test_what_is_judged_as_classes_is_compared_as_such(graph, kind):
+    (head,) = heads_of(graph(LOGITS), graph(LOGITS), kind, None, classes=True)
+    assert head == Head("y", "y", "y", soft=kind == "auto", labelled=False)
+
+
+def test_of_two_outputs_neither_is_said_to_be_classes(parse):
+    text = """g (float[1,3] x) => (float[1,3] y, float[1,3] z) { y = Relu (x)  z = Neg (x) }"""
+    model = ir.from_proto(parse(text))
+    assert not any(head.soft for head in heads_of(model, model, "auto", None, classes=True))
+
+
 def test_a_softmax_of_one_side_is_compared_as_it_is(graph):
     (head,) = heads_of(graph(CLASSES), graph(LOGITS), "auto", None)
     assert (head.student, head.teacher, head.soft) == ("y", "y", False)

@@ -136,24 +136,28 @@ top = Metric(
     "top",
     _top,
     needs_labels=True,
+    classes=True,
     about="Whether the label is among the `k` largest outputs.",
 )
 top1 = Metric(
     "top1",
     _top1,
     needs_labels=True,
+    classes=True,
     about="Whether the largest output is the label's.",
 )
 top5 = Metric(
     "top5",
     _top5,
     needs_labels=True,
+    classes=True,
     about="Whether the label is among the five largest outputs.",
 )
 f1 = Metric(
     "f1",
     _f1,
     needs_labels=True,
+    classes=True,
     aggregate=_macro_f1,
     about="F1 of each class, the harmonic mean of precision and recall, over all samples; then the "
     "mean over the classes that the labels have (macro).",
@@ -170,5 +174,6 @@ mean_iou = Metric(
 agreement = Metric(
     "agreement",
     _agreement,
+    classes=True,
     about="Whether the largest value is where the float model's is, in every output.",
 )

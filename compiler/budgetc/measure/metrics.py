@@ -40,6 +40,8 @@ class Metric:
             options: `top{k=3}`.
         higher_is_better: whether more is better.
         needs_labels: whether the evaluation data must have labels.
+        classes: whether it takes a row of outputs for scores of classes, the largest for the answer.
+            What learns without labels learns scores of classes then.
         aggregate: makes values, [...], of statistics' means, [..., K]; None where the value is the
             mean of the scores.
         about: what it says, in a sentence or two; for the documentation.
@@ -49,6 +51,7 @@ class Metric:
     function: MetricFunction
     higher_is_better: bool = True
     needs_labels: bool = False
+    classes: bool = False
     aggregate: Aggregate | None = None
     about: str = ""
 
@@ -204,6 +207,7 @@ def _imported(name: str, point: EntryPoint, folder: Path | None) -> Metric:
         loaded,
         higher_is_better=bool(getattr(loaded, "higher_is_better", True)),
         needs_labels=bool(getattr(loaded, "needs_labels", False)),
+        classes=bool(getattr(loaded, "classes", False)),
         aggregate=getattr(loaded, "aggregate", None),
         about=(inspect.getdoc(loaded) or "").partition("\n\n")[0],
     )

@@ -39,7 +39,8 @@ class Distill:
         hard: share of the labels in the loss, 0 to 1.
         features: weight of values in between that both models compute under one name; 0: none.
         loss: how outputs are compared: as scores of classes ("soft"), by their squares ("plain"), or
-            "auto": as classes where a Softmax makes them or labels fit.
+            "auto": as classes where a Softmax makes them, labels fit, or the spec's metric judges them
+            as such.
         batch: inferences a step.
         decay: weight decay.
         patience: epochs without an improvement after which training ends; 0: none.

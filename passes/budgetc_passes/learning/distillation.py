@@ -28,6 +28,7 @@ Kind = Literal["auto", "soft", "plain"]
 
 _EVALUATED = 256
 _SMALLEST = 1e-12
+_ROWS = 2  # axes of an output that has a row of scores for each inference
 _NORMALISING = ("Softmax", "LogSoftmax")
 
 
@@ -39,7 +40,8 @@ class Taste:
         temperature: that softens the answers of classes.
         hard: share of the labels in the loss, 0 to 1; the rest is the teacher's.
         features: weight of values in between, beside that.
-        kind: how outputs are compared; "auto" takes for classes what a Softmax makes or labels fit.
+        kind: how outputs are compared; "auto" takes for classes what a Softmax makes, labels fit, or
+            will be judged as such.
     """
 
     temperature: float
@@ -68,7 +70,12 @@ class Head:
 
 
 def heads_of(
-    student: ir.Model, teacher: ir.Model, kind: Kind, labels: Array | None
+    student: ir.Model,
+    teacher: ir.Model,
+    kind: Kind,
+    labels: Array | None,
+    *,
+    classes: bool = False,
 ) -> tuple[Head, ...]:
     """How each output of a model is held against its teacher's.
 
@@ -77,6 +84,8 @@ def heads_of(
         teacher: with outputs of the same names and shapes.
         kind: how outputs are compared.
         labels: of the samples, or None.
+        classes: whether the answers will be judged as scores of classes; this says something of a
+            model with one output.
     """
     answers = {value.name: value for value in teacher.graph.outputs}
     fitting = [value for value in student.graph.outputs if _classes(value, labels)]
@@ -88,8 +97,10 @@ def heads_of(
         if not normalised:  # one of them has no Softmax: compared as they are
             own, theirs = value, other
         labelled = len(fitting) == 1 and fitting[0] is value
-        many = (dims(value) or (1,))[-1] > 1
-        soft = many and (kind == "soft" or (kind == "auto" and (normalised or labelled)))
+        shape = dims(value) or (1,)
+        judged = classes and len(shape) == _ROWS and len(student.graph.outputs) == 1
+        known = normalised or labelled or judged
+        soft = shape[-1] > 1 and (kind == "soft" or (kind == "auto" and known))
         name = value.name or ""
         found.append(Head(name, own.name or "", theirs.name or "", soft, labelled and soft))
     return tuple(found)
@@ -100,7 +111,7 @@ def _classes(value: ir.Value, labels: Array | None) -> bool:
     shape = dims(value)
     if labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1 or not labels.size:
         return False
-    return shape is not None and len(shape) == 2 and 0 <= labels.min() <= labels.max() < shape[1]
+    return shape is not None and len(shape) == _ROWS and 0 <= labels.min() <= labels.max() < shape[1]
 
 
 def _scores(value: ir.Value) -> ir.Value:

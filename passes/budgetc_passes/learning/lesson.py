@@ -75,7 +75,7 @@ def _learned(
         message = f"{count} inferences are too few to learn from and to hold some back"
         raise PassError(message)
     labels = _labels(lessons.labels, count)
-    heads = heads_of(model, lessons.teacher, taste.kind, lessons.labels)
+    heads = heads_of(model, lessons.teacher, taste.kind, lessons.labels, classes=lessons.classes)
     features = shared_values(model, lessons.teacher) if taste.features else ()
     order = np.random.default_rng(lessons.seed).permutation(count)
     held = max(1, min(_MOST_HELD, round(_HELD * count)))
