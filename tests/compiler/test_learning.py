@@ -185,7 +185,12 @@ def test_the_calibration_data_are_taken_with_a_caution(model: Model, tmp_path: P
 
 @pytest.mark.parametrize(
     ("metric", "evaluated", "classes"),
-    [("top1", True, True), ("top{k=2}", True, True), ("cosine", True, False), ("top1", False, False)],
+    [
+        ("top1", True, True),
+        ("top{k=2}", True, True),
+        ("cosine", True, False),
+        ("top1", False, False),
+    ],
 )
 def test_the_metric_says_whether_answers_are_classes(
     learning: Learning, tmp_path: Path, metric: str, evaluated: bool, classes: bool

@@ -111,7 +111,9 @@ def _classes(value: ir.Value, labels: Array | None) -> bool:
     shape = dims(value)
     if labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1 or not labels.size:
         return False
-    return shape is not None and len(shape) == _ROWS and 0 <= labels.min() <= labels.max() < shape[1]
+    return (
+        shape is not None and len(shape) == _ROWS and 0 <= labels.min() <= labels.max() < shape[1]
+    )
 
 
 def _scores(value: ir.Value) -> ir.Value:

@@ -49,6 +49,8 @@ def _clip(site: Site) -> Function:
     if bounds is None:
         raise site.refusal("has computed bounds, which have no differentiable form")
     low, high = bounds
+    if low < high:
+        return lambda x, *_: functional.hardtanh(x, low, high)  # clamp takes three steps backwards
     return lambda x, *_: torch.clamp(x, low, high)
 
 

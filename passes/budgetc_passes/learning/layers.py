@@ -20,6 +20,9 @@ _MAX_POOLS = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3
 _AVERAGE_POOLS = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
 
 
+_PICTURE_AXES = 2
+
+
 class _Window:
     """Kernel, strides, dilations and padding of a convolution or pooling over 1 to 3 axes.
 
@@ -63,6 +66,12 @@ class _Window:
         ]
         return functional.pad(x, ends, value=value)
 
+    def laid_out(self, x: Tensor) -> Tensor:
+        """Pictures with channels last in memory, where torch's convolutions and poolings are up to twice as fast."""
+        if self.rank != _PICTURE_AXES:
+            return x
+        return x.contiguous(memory_format=torch.channels_last)
+
     def check_floor(self, site: Site) -> None:
         """Refuse a pooling whose last window goes beyond the border.
 
@@ -80,10 +89,14 @@ class _Window:
 def _convolution(site: Site) -> Function:
     window, group = _Window(site, site.shape(1)[2:]), site.integer("group", 1)
     convolve = _CONVOLUTIONS[window.rank - 1]
+    # A border that is the same on both sides is left to torch: a copy of the input with it takes time.
+    even = window.before == window.after
+    border = window.before if even else (0,) * window.rank
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        given = window.laid_out(x if even else window.pad(x))
         made: Tensor = convolve(
-            window.pad(x), weight, bias, window.strides, 0, window.dilations, group
+            given, weight, bias, window.strides, border, window.dilations, group
         )
         return made
 
@@ -133,7 +146,7 @@ def _max_pool(site: Site) -> Function:
     pool = _MAX_POOLS[window.rank - 1]
 
     def run(x: Tensor) -> Tensor:
-        padded = window.pad(x, -math.inf)
+        padded = window.laid_out(window.pad(x, -math.inf))
         made: Tensor = pool(padded, window.kernel, window.strides, 0, window.dilations)
         return made
 
@@ -182,11 +195,9 @@ def _gemm(site: Site) -> Function:
 
 def _batch_normalisation(site: Site) -> Function:
     epsilon = site.real("epsilon", 1e-5)
-    column = (-1,) + (1,) * (len(site.shape(0)) - 2)
 
     def run(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        factor = scale / torch.sqrt(variance + epsilon)
-        return x * factor.reshape(column) + (bias - mean * factor).reshape(column)
+        return functional.batch_norm(x, mean, variance, scale, bias, eps=epsilon)
 
     return run
 

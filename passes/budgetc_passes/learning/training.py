@@ -134,14 +134,17 @@ def train(
         clock: in seconds.
     """
     torch.manual_seed(plan.seed)
-    torch.use_deterministic_algorithms(mode=True)
-    threads = torch.get_num_threads()
+    memory: Any = torch.utils.deterministic  # torch says of it what types it has at run time
+    threads, filled = torch.get_num_threads(), memory.fill_uninitialized_memory
     torch.set_num_threads(THREADS)
+    torch.use_deterministic_algorithms(mode=True)
+    memory.fill_uninitialized_memory = False  # nothing reads what it fills, and that takes time
     try:
         return _Run(net, course, plan, checkpoint, say, clock).finish()
     finally:
-        torch.set_num_threads(threads)
+        memory.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(mode=False)
+        torch.set_num_threads(threads)
 
 
 class _Run:
@@ -159,7 +162,7 @@ class _Run:
         self._net, self._course, self._plan = net, course, plan
         self._checkpoint, self._say, self._clock = checkpoint, say, clock
         self._optimizer = torch.optim.AdamW(
-            _decaying(net, plan.decay), lr=plan.rate, betas=(0.9, 0.99)
+            _decaying(net, plan.decay), lr=plan.rate, betas=(0.9, 0.99), fused=True
         )
         self._epoch = self._best_epoch = 0
         self._epochs = plan.epochs
