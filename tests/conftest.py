@@ -4,13 +4,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from budgetc.cache import cache_folder
 from budgetc.emit.driver import write_sources
 from budgetc.emit.header import interface
 from budgetc.emit.link import Kind, compile_source, library_file, link_library
@@ -157,8 +158,13 @@ def toy_model() -> Lowered:
 
 @pytest.fixture(scope="session")
 def zig_cache(request: pytest.FixtureRequest) -> Path:
-    """One cache for all workers and runs: the first use of a target builds its libc."""
-    return Path(request.config.cache.mkdir("emit"))
+    """One cache for all workers and runs, with zig's that everybody has: the first use of a target builds its libc."""
+    made = Path(request.config.cache.mkdir("emit"))
+    shared = cache_folder() / "zig"
+    shared.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (made / "zig").symlink_to(shared)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from budgetc.baseline import make_session
 from budgetc.stamp import MISSED, STAMP
 from budgetc_specs.document import load_spec
 
-pytestmark = [pytest.mark.slow, pytest.mark.timed]
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "specs" / "examples" / "mnist"
 SPEC = EXAMPLE / "spec.yaml"
@@ -73,6 +72,7 @@ def compiled(tmp_path_factory):
     return out, json.loads(said)
 
 
+@pytest.mark.timed
 def test_every_budget_is_green(compiled):
     out, result = compiled
     assert {p.name for p in out.iterdir()} == {"host", STAMP, *REPORTS}
@@ -94,6 +94,7 @@ def test_every_budget_is_green(compiled):
     assert result["targets"][0]["chosen"]["recipe"] == manifest["recipe"]
 
 
+@pytest.mark.timed
 def test_a_size_that_nothing_keeps(tmp_path):
     out = tmp_path / "out"
     code, said, progress = run("compile", SPEC, "--out", out, "--set", "budgets.size=8 KiB")
@@ -118,6 +119,7 @@ def shape(value):
     return type(value).__name__ if isinstance(value, float) else value
 
 
+@pytest.mark.timed
 def test_python_returns_what_the_command_prints(compiled, tmp_path):
     recipe = f"passes={compiled[1]['targets'][0]['chosen']['recipe']}"  # noise decides nothing then
     result = budgetc.compile(load_spec(SPEC, [recipe]), out=tmp_path / "out")
@@ -139,6 +141,7 @@ def test_python_returns_what_the_command_prints(compiled, tmp_path):
     assert again == first == searched, "the same inputs make the same bytes"
 
 
+@pytest.mark.timed
 def test_the_loader_says_what_onnxruntime_says(compiled, tmp_path):
     folder, archive = compiled[0] / "host", EXAMPLE / "evaluation.npz"
     subprocess.run(
@@ -164,13 +167,15 @@ def alive(mark):
     return False
 
 
-def test_killed_at_any_moment(compiled, tmp_path):
+def test_killed_at_any_moment(tmp_path):
     """Half of the moments are spread over a whole run, half lie within the writing of the artefact."""
     out, mark = tmp_path / "out", f"BUDGETC_TEST={tmp_path}"
-    shutil.copytree(compiled[0], out)
-    old = manifest_of(out / "host")["recipe"]
-    arguments = ("compile", SPEC, "--out", out, "--set", "budgets={}", "--set", f"passes={FLOAT}")
-    arguments = (*arguments, "--force")  # also where a run was quicker than its end
+    arguments = ("compile", SPEC, "--out", out, "--set", "budgets={}")
+    old = "clean"
+    assert run(*arguments, "--set", f"passes={old}")[0] == 0
+    assert manifest_of(out / "host")["recipe"] == old
+    # --force: also where a run was quicker than its end.
+    arguments = (*arguments, "--set", f"passes={FLOAT}", "--force")
     environment = {**os.environ, "BUDGETC_TEST": str(tmp_path)}
     begin = time.monotonic()
     assert run(*arguments[:3], tmp_path / "timed", *arguments[4:])[0] == 0

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from budgetc.cache import cache_folder
+from budgetc.emit.zig import Zig
 from budgetc_specs.capability import Capability
 from budgetc_targets.aarch64 import AArch64
 from budgetc_targets.armv7 import ArmV7
@@ -281,7 +283,8 @@ def emulated_vnni() -> Iterator[None]:
 
 
 def _zig(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", "ziglang", "cc", *map(str, arguments)], check=True)
+    # Stripped as programs of budgetc are, so that one libc, which takes half a minute to build, serves both.
+    Zig(cache_folder() / "zig").run("cc", "-g0", "-s", *arguments)
 
 
 def _call_arrays(job: Job) -> list[Array]:
@@ -401,7 +404,6 @@ def _run_elsewhere(
     _zig(
         "-target",
         capability.alone_target,
-        *([f"-mcpu={capability.zig_cpu}"] if capability.zig_cpu else []),
         "-static",
         "-O1",
         "-w",
