@@ -184,7 +184,7 @@ class Ladder:
             **asdict(rung),
             "recipe": rung.recipe,
             "weight_bytes": found.chosen.weight_bytes,
-            "library_bytes": measured.size.bytes,
+            "library_bytes": measured.size.deployed,
             "top1": measured.quality.value,
             "seconds": time.monotonic() - begin,
         }

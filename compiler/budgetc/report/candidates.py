@@ -89,7 +89,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Limits:
-    """The budgets as they cross the chart: bytes, seconds, and a fraction of the metric.
+    """The budgets as they cross a chart: bytes, seconds, and a fraction of the metric.
 
     Attributes:
         latency_text: how the budget of time was written, where it is relative to a peer.
@@ -99,6 +99,7 @@ class Limits:
     latency: float | None = None
     drop: float | None = None
     latency_text: str = ""
+    memory: float | None = None
 
     def allow(self, found: Figures) -> bool:
         """Whether what is known lies within what is known of the budgets."""
@@ -165,7 +166,7 @@ def limits(target: Target) -> Limits:
             found = Verdict(budget=point.budget, limit=point.limit, unit=point.unit)
             verdicts.setdefault((point.budget, point.unit), found)
     by_name = {budget: verdict for (budget, _), verdict in reversed(verdicts.items())}
-    size, latency = by_name.get("size"), by_name.get("latency")
+    size, latency, memory = (by_name.get(name) for name in ("size", "latency", "memory"))
     drops = [_allowed_drop(v, target) for (name, _), v in verdicts.items() if name == "quality"]
     seconds, text = _seconds(latency, target)
     return Limits(
@@ -173,6 +174,7 @@ def limits(target: Target) -> Limits:
         latency=seconds,
         drop=min((d for d in drops if d is not None), default=None),
         latency_text=text,
+        memory=memory.limit if memory else None,
     )
 
 

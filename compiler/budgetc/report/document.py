@@ -313,6 +313,49 @@ class Baseline(_Part):
     model_bytes: Figures = Field(default_factory=dict)
 
 
+class Reached(_Part):
+    """The figures of a model after a step of a strategy; it was not built."""
+
+    quality: Figure = None
+    drop: Figure = None
+    size: Figure = None
+    memory: Figure = None
+    latency: Figure = None
+
+
+class StrategyStep(_Part):
+    """One step of a strategy's way."""
+
+    kind: str = ""
+    text: str = ""
+    recipe: str = ""
+    epochs: Count = 0
+    reached: Reached | None = None
+
+
+class StrategyTrial(_Part):
+    """One training of a strategy."""
+
+    phase: str = ""
+    rung: Count = 0
+    recipe: str = ""
+    epochs: Count = 0
+    reached: Reached | None = None
+    went_on: bool = False
+    reason: str = ""
+
+
+class Strategy(_Part):
+    """How a strategy that trains went."""
+
+    name: str = ""
+    trained: Figure = None
+    judged_on: str = ""
+    steps: tuple[StrategyStep, ...] = ()
+    trials: tuple[StrategyTrial, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Locked(_Part):
     """That the figures are those of a lock, in words."""
 
@@ -331,6 +374,7 @@ class Target(_Part):
     certificate: str = ""
     proof: Proof | None = None
     search: Search | None = None
+    strategy: Strategy | None = None
     pays: tuple[Payment, ...] = ()
     sensitivity: tuple[Effect, ...] = ()
     layers: tuple[Layer, ...] = ()

@@ -13,7 +13,7 @@ import jinja2
 from budgetc_specs.errors import ModelError
 from markupsafe import Markup
 
-from budgetc.report import candidates, changes, figures, outcome, sections
+from budgetc.report import candidates, changes, figures, ladder, outcome, sections
 from budgetc.report.document import Document, Target, parse_result
 from budgetc.stamp import PAGE
 from budgetc.store import write_atomic
@@ -114,6 +114,7 @@ def _target(
     found = candidates.candidates(target, most)
     memory = sections.arena(target, most)
     chart = candidates.chart(target, found)
+    way = ladder.chart(target, most)
     view = {
         "target": target,
         "number": number,
@@ -127,6 +128,11 @@ def _target(
         "undrawn": len(found) - len(chart["points"]),
         "kinds": {f"{each.stage} {each.tone}" for each in found},
         "bounded": any(chart["limits"][name] is not None for name in ("size", "latency", "drop")),
+        "strategy": target.strategy,
+        "strategy_text": ladder.sentence(target),
+        "way": way,
+        "steps": ladder.table(target),
+        "trainings": ladder.trainings(target, most),
         "changes": changes.changes(target, most),
         "layers": sections.layers(target, most),
         "sensitivity": sections.sensitivity(target, most),
@@ -136,7 +142,8 @@ def _target(
         "peers": sections.peers(target),
         "facts": sections.facts(document, target),
     }
-    return view, {"candidates": chart, "arena": memory[0] if memory else None}
+    drawn = {"candidates": chart, "ladder": way, "arena": memory[0] if memory else None}
+    return view, drawn
 
 
 @cache

@@ -53,7 +53,7 @@ class Distill:
 
     epochs: int = 20
     rate: float = 2e-3
-    temperature: float = 4.0
+    temperature: float = 2.0
     hard: float = 0.3
     features: float = 0.0
     loss: Literal["auto", "soft", "plain"] = "auto"

@@ -50,7 +50,7 @@ class QuantisationAwareTraining:
     epochs: int = 10
     rate: float = 5e-4
     scales: Literal["fixed", "learned"] = "fixed"
-    temperature: float = 4.0
+    temperature: float = 2.0
     hard: float = 0.3
     features: float = 0.0
     loss: Literal["auto", "soft", "plain"] = "auto"

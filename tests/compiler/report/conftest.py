@@ -161,6 +161,56 @@ def simulated(recipe: str, size: float, seconds: float, drop: float) -> dict[str
     }
 
 
+def reached(size: float, drop: float, **rest: Any) -> dict[str, Any]:
+    """The figures after a step of a strategy."""
+    found = {"quality": 0.98 - drop, "drop": drop, "loss": 0.1, "size": size, "memory": size / 2}
+    return {**found, "latency": size / 1e9, "weight_bytes": size - 7000, **rest}
+
+
+def strategy() -> dict[str, Any]:
+    """How a strategy went that ends in the recipe which `searched_target` chose."""
+    steps = [
+        ("float", "", 0, reached(150 * KIB, 0.0)),
+        ("shrunk", "prune{ratio=0.5}", 0, reached(60 * KIB, 0.41)),
+        ("trained", "distill{epochs=12}", 12, reached(60 * KIB, 0.004)),
+        ("coded", "quantize{bits=8}", 12, reached(45168, 0.006, latency=None)),
+    ]
+    trials = [
+        ("shrink", 1, "prune{ratio=0.25} | distill{epochs=4}", 4, reached(90 * KIB, 0.02), False),
+        ("shrink", 1, "prune{ratio=0.5} | distill{epochs=4}", 4, reached(60 * KIB, 0.03), True),
+        ("shrink", 2, "prune{ratio=0.5} | distill{epochs=12}", 12, reached(60 * KIB, 0.004), True),
+        ("codes", 0, "qat", 12, None, False),
+    ]
+    return {
+        "name": "shrink-improve",
+        "time": 300.0,
+        "trained": 151.5,
+        "judged_on": "a tenth of the training data",
+        "steps": [
+            {"kind": kind, "text": text, "recipe": text, "epochs": epochs, "reached": found}
+            for kind, text, epochs, found in steps
+        ],
+        "trials": [
+            {
+                "phase": phase,
+                "rung": rung,
+                "recipe": recipe,
+                "structure": "prune",
+                "epochs": epochs,
+                "rate": 0.004,
+                "temperature": 2.0,
+                "hard": 0.3,
+                "seconds": 20.0,
+                "reached": found,
+                "went_on": went_on,
+                "reason": "" if found else "it has no codes",
+            }
+            for phase, rung, recipe, epochs, found, went_on in trials
+        ],
+        "notes": ["one training was not finished"],
+    }
+
+
 def searched_target() -> dict[str, Any]:
     best = "clean | fuse | quantize{bits=8}"
     trials = [
@@ -203,6 +253,7 @@ def searched_target() -> dict[str, Any]:
             "stopped": "every candidate was seen",
             "validation": "the calibration data",
         },
+        "strategy": strategy(),
         "pays": [
             {
                 "pass": "quantize{bits=8}",

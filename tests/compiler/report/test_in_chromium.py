@@ -87,6 +87,21 @@ def test_charts_have_their_marks(searched, show):
     assert len(shapes) == 3, "told apart by shape, not by colour alone"
 
 
+def test_the_way_of_a_strategy(searched, show):
+    page = show(searched)
+    assert marks(page, "ladder", "built").count() == 1
+    assert marks(page, "ladder", "simulated").count() == 4
+    assert marks(page, "ladder", "trained").count() == 3
+    assert marks(page, "ladder", "way").count() == 1
+    assert marks(page, "ladder", "budget").count() == 2
+    marks(page, "ladder", "simulated").nth(2).hover()
+    assert "3: trained" in page.locator("#tip").inner_text()
+    switch = page.locator("figure[data-chart=ladder]").get_by_label("memory", exact=True)
+    switch.check(force=True)
+    assert marks(page, "ladder", "simulated").count() == 4
+    assert page.get_by_role("table", name="Steps of shrink-improve on host").count() == 1
+
+
 def test_pointing_at_a_candidate(searched, show):
     page = show(searched)
     tip = page.locator("#tip")
@@ -119,10 +134,11 @@ def test_by_keyboard(searched, show):
 
 def test_latency_instead_of_size(searched, show):
     page = show(searched)
-    assert page.get_by_text("size budget 64 KiB").count() == 1
-    page.get_by_label("latency", exact=True).check(force=True)
-    assert page.get_by_text("latency budget 60 us").count() == 1
-    assert page.get_by_text("size budget 64 KiB").count() == 0
+    figure = page.locator("figure[data-chart=candidates]")
+    assert figure.get_by_text("size budget 64 KiB").count() == 1
+    figure.get_by_label("latency", exact=True).check(force=True)
+    assert figure.get_by_text("latency budget 60 us").count() == 1
+    assert figure.get_by_text("size budget 64 KiB").count() == 0
     assert marks(page, "candidates", "built").count() == 3
 
 

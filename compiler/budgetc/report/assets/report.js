@@ -12,10 +12,11 @@
   const unitOf = (units, largest) => units.filter(([factor]) => factor <= largest).pop() || units[0];
   const MEASURES = {
     size: { name: "size", of: (largest) => unitOf(BYTES, largest) },
+    memory: { name: "memory", of: (largest) => unitOf(BYTES, largest) },
     latency: { name: "latency", of: (largest) => unitOf(SECONDS, largest) },
     drop: { name: "loss of quality", of: () => [0.01, "pp"] },
   };
-  const AXES = { size: ["size", "drop"], latency: ["latency", "drop"], "size-latency": ["size", "latency"] };
+  const AXES = { size: ["size", "drop"], latency: ["latency", "drop"], memory: ["memory", "drop"], "size-latency": ["size", "latency"] };
   const short = (value) => String(Number(value.toPrecision(3)));
 
   // ---- what is shown where somebody points -------------------------------------------------------
@@ -123,14 +124,16 @@
     const small = width < 520;
     const color = (row) => (row.kept ? "var(--pass)" : "var(--fail)");
     const fill = (row) => (row.kept ? "var(--pass)" : "var(--card)");
-    const front = stairs(chart.fronts[axis].map(([px, py]) => ({ x: px / factorX, y: py / factorY })));
+    const front = stairs((chart.fronts[axis] || []).map(([px, py]) => ({ x: px / factorX, y: py / factorY })));
     const dots = (stage, symbol, r) => {
-      const some = rows.filter((row) => (row.stage === "built") === (stage === "built"));
+      const some = rows.filter((row) => row.stage === stage);
       return { some, mark: Plot.dot(some, { x: "x", y: "y", symbol, r, stroke: color, fill, strokeWidth: 2, className: stage }) };
     };
     const built = dots("built", "circle", small ? 5 : 6);
     const simulated = dots("simulated", "diamond", small ? 4.5 : 5);
-    const words = { size: "size budget", latency: "latency budget", drop: "quality budget" };
+    const trained = dots("trained", "triangle", small ? 3.5 : 4);
+    const way = rows.filter((row) => row.step).sort((a, b) => a.step - b.step);
+    const words = { size: "size budget", memory: "memory budget", latency: "latency budget", drop: "quality budget" };
     const valueX = limitX === null ? "" : `${words[right]} ${short(limitX)} ${unitX}${right === "latency" && chart.limits.latency_text ? ` (${chart.limits.latency_text})` : ""}`;
     const valueY = limitY === null ? "" : `${words[up]} ${short(limitY)} ${unitY}`;
     const part = (value) => (x.type === "log" ? Math.log(value / x.domain[0]) / Math.log(x.domain[1] / x.domain[0]) : (value - x.domain[0]) / (x.domain[1] - x.domain[0]));
@@ -155,12 +158,15 @@
         front.length > 1 ? Plot.line(front, { x: "x", y: "y", stroke: "var(--accent)", strokeWidth: 1.75, className: "front" }) : null,
         Plot.dot(others, { x: "x", y: "y", symbol: "plus", r: 7, stroke: "var(--soft)", strokeWidth: 2, className: "peers" }),
         ...others.map((peer) => Plot.text([peer], { x: "x", y: "y", text: "name", dy: -13, textAnchor: part(peer.x) > 0.5 ? "end" : "start", dx: part(peer.x) > 0.5 ? 8 : -2, ...halo })),
+        way.length > 1 ? Plot.line(way, { x: "x", y: "y", stroke: "var(--accent)", strokeWidth: 1.75, className: "way" }) : null,
+        trained.mark,
         simulated.mark,
         built.mark,
+        ...way.map((row) => Plot.text([row], { x: "x", y: "y", text: "step", dy: -13, pointerEvents: "none", ...halo })),
         Plot.dot(rows.filter((row) => row.shown), { x: "x", y: "y", r: small ? 9 : 10.5, stroke: "var(--accent)", strokeWidth: 2, fill: "none", pointerEvents: "none", className: "shown" }),
       ],
     });
-    return { svg, marks: [...elementsOf(svg, "built", built.some), ...elementsOf(svg, "simulated", simulated.some), ...elementsOf(svg, "peers", others)] };
+    return { svg, marks: [...elementsOf(svg, "built", built.some), ...elementsOf(svg, "simulated", simulated.some), ...elementsOf(svg, "trained", trained.some), ...elementsOf(svg, "peers", others)] };
   }
 
   // ---- the arena over time -----------------------------------------------------------------------
@@ -192,7 +198,7 @@
 
   // ---- drawing, and drawing again -----------------------------------------------------------------
 
-  const DRAW = { candidates: drawCandidates, arena: drawArena };
+  const DRAW = { candidates: drawCandidates, ladder: drawCandidates, arena: drawArena };
 
   function draw(figure) {
     const drawing = figure.querySelector(".drawing");
