@@ -1,6 +1,6 @@
 """A strategy as a way: the figures after each of its steps, beside every training, the float model and the budgets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgetc.report import figures
@@ -68,10 +68,10 @@ def table(target: Target) -> Table | None:
                 Value(f"{number} {name}"),
                 Value(figures.visible(text, _LONGEST_RECIPE)),
                 Value(figures.count(epochs) if epochs else figures.ABSENT, epochs),
-                Value(figures.size(found.size), found.size),
-                Value(figures.size(found.memory), found.memory),
-                Value(figures.time(found.latency), found.latency),
-                Value(figures.points(found.drop), found.drop),
+                _cell(found, found.size, figures.size),
+                _cell(found, found.memory, figures.size),
+                _cell(found, found.latency, figures.time),
+                _cell(found, found.drop, figures.points),
             )
         )
     names = ("step", "what was done", "epochs", "size", "memory", "latency", "quality drop")
@@ -95,8 +95,8 @@ def trainings(target: Target, most: int) -> Table | None:
                 Value(each.phase),
                 Value(figures.count(each.rung), each.rung),
                 Value(figures.count(each.epochs), each.epochs),
-                Value(figures.size(found.size), found.size),
-                Value(figures.points(found.drop), found.drop),
+                _cell(found, found.size, figures.size),
+                _cell(found, found.drop, figures.points),
                 Value(figures.visible(outcome, _LONGEST_RECIPE)),
             )
         )
@@ -144,6 +144,11 @@ def _reached(found: Reached | None) -> Figures:
     if found is None:
         return Figures(None, None, None, None, predicted=True)
     return Figures(found.size, found.memory, found.latency, found.drop, predicted=True)
+
+
+def _cell(found: Figures, value: float | None, form: Callable[[float | None], str]) -> Value:
+    about = "≈ " if found.predicted and value is not None else ""
+    return Value(f"{about}{form(value)}", value)
 
 
 def _point(number: int, name: str, text: str, epochs: float, found: Figures) -> dict[str, Any]:
