@@ -24,7 +24,8 @@ from budgetc.data import Data
 from budgetc.emit.link import library_file
 from budgetc.entries import entry_names
 from budgetc.hardware import Hardware, hardware_of
-from budgetc.learning import check_learning, learners, learning_of, load_teacher
+from budgetc.held import hold_back
+from budgetc.learning import check_learning, check_strategy, learners, learning_of, load_teacher
 from budgetc.measure.metrics import Metric, resolve_metric
 from budgetc.model import Model, load_model
 from budgetc.progress import Event, Observer, ignore
@@ -55,6 +56,7 @@ from budgetc.store import (
     sweep,
     write_atomic,
 )
+from budgetc.strategy.strategist import Lesson
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
 
@@ -109,6 +111,7 @@ def compile(  # noqa: A001  the public name of what the tool does
             )
             return known
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budgetc-")))
+        judged = judged_splits(spec, model, splits)
         model_file = scratch / "model.onnx"
         write_models(model, model_file)
         pool = (
@@ -117,7 +120,7 @@ def compile(  # noqa: A001  the public name of what the tool does
         for name in chosen:
             place = scratch / name
             place.mkdir()
-            inquiry = _inquiry(spec, name, model, model_file, splits, metric, place, observer)
+            inquiry = _inquiry(spec, name, model, model_file, judged, metric, place, observer)
             if pool is None:
                 assert not isinstance(spec.passes, str)
                 with _taken_up(spec.passes):
@@ -222,6 +225,42 @@ def _inquiry(
         subject=subject_for(spec, job, splits, metric),
         effort=effort,
         regressions=regressions_for(name, hardware, splits, metric),
+        lesson=lesson_of(spec, splits) if spec.learns else None,
+    )
+
+
+def judged_splits(spec: Spec, model: Model, splits: Splits) -> Splits:
+    """The data of a spec; a strategy judges what it trains on samples that are held back, where no others are named.
+
+    Raises:
+        SpecError: the samples to learn from cannot be read.
+    """
+    source = splits.training or splits.calibration
+    if not spec.learns or spec.data.validation or source is None:
+        return splits
+    held = hold_back(source, model, spec.search.seed)
+    text = f"the search judges quality on {_held(held, source)}"
+    return replace(splits, validation=held, sentence=text, saw_evaluation=False)
+
+
+def _held(held: Data, source: Data) -> str:
+    return f"{held.count:,} samples that are held back of {source.path.name}"
+
+
+def lesson_of(spec: Spec, splits: Splits) -> Lesson:
+    """What a strategy that trains is told; `splits` are those of `judged_splits`."""
+    judges, source = splits.validation, splits.training or splits.calibration
+    judged_on = "nothing: there are no samples"
+    if judges is not None and spec.data.validation:
+        judged_on = f"{judges.count:,} samples of {judges.path.name}"
+    elif judges is not None and source is not None:
+        judged_on = _held(judges, source)
+    return Lesson(
+        name=spec.strategy,
+        seconds=spec.learning.time,
+        taught=spec.learning.teacher is not None,
+        judged_on=judged_on,
+        foreseen=spec.data.validation is not None,
     )
 
 
@@ -315,6 +354,7 @@ def load_inputs(spec: Spec) -> tuple[Model, Splits, Metric]:
             "compare with onnxruntime, which runs the model as it is.",
         )
     splits = load_splits(spec, model, metric)
+    check_strategy(spec, splits.training or splits.calibration)
     for name, each in hardware.items():
         regressions_for(name, each, splits, metric)  # for what it refuses
     return model, splits, metric
@@ -409,8 +449,9 @@ def source_digests(spec: Spec, model: Model, splits: Splits) -> dict[str, str]:
 
 
 def _sources_of_learning(spec: Spec, splits: Splits) -> dict[str, str]:
-    """What a recipe learns from, if it has passes that train."""
-    if isinstance(spec.passes, str) or not learners(spec.passes):
+    """What a recipe or a strategy learns from, if it trains."""
+    trains = spec.learns if isinstance(spec.passes, str) else bool(learners(spec.passes))
+    if not trains:
         return {}
     learning = learning_of(spec, splits.training, splits.calibration)
     if learning is None:

@@ -40,6 +40,9 @@ class Figures:
         greatest_value: what it may be by that interval.
         error: noise of the outputs over their signal; ranks candidates where the metric does not move or there is none.
         compact: whether the library is built to be small first.
+        learns: whether candidates may become better than the model, so that a gain counts.
+        surprise: of those that learn, what they lose at the labels of the validation data, in nats; None without any.
+            It tells apart what gives equally many right answers.
     """
 
     size: int
@@ -54,6 +57,8 @@ class Figures:
     greatest_value: float | None = None
     error: float = 0.0
     compact: bool = False
+    learns: bool = False
+    surprise: float | None = None
 
     def scaled(self, factor: float) -> "Figures":
         """The same with latencies that turn out `factor` times as long as was expected."""
@@ -70,11 +75,16 @@ class Figures:
 
     @property
     def loss(self) -> float:
-        """What quality costs: the drop, or the noise where there is no metric. A gain counts as no loss.
+        """What quality costs: the drop, or the noise where there is no metric. Where nothing learns, a gain is no loss.
 
-        Nor does what rounding makes of a metric that is no count: a millionth.
+        Nor is what rounding makes of a metric that is no count: a millionth. What learns is judged by its surprise at
+        labels, where there are any: many trainings are compared, and the best count of some hundred is one by chance.
         """
-        return self.error if self.drop is None else round(max(self.drop, 0.0), _LOSS_DIGITS)
+        if self.surprise is not None:
+            return self.surprise
+        if self.drop is None:
+            return self.error
+        return round(self.drop if self.learns else max(self.drop, 0.0), _LOSS_DIGITS)
 
     def goal(self, goal: Goal) -> float:
         """What is to be small for a goal; 0 for a latency of which nothing is known."""
@@ -112,11 +122,14 @@ class Limits:
         budgets: as the spec has them.
         peers: seconds of one inference of each peer, for relative budgets.
         regressions: what they allow against a baseline.
+        foreseen: whether the validation data tell what the evaluation data will. Samples that the model was trained on
+            flatter it, and what is held against it looks worse than it is; then only a measurement tells its quality.
     """
 
     budgets: Budgets
     peers: Mapping[str, float] = field(default_factory=dict)
     regressions: Sequence[Regression] = ()
+    foreseen: bool = True
 
     @property
     def names(self) -> tuple[BudgetName, ...]:
@@ -172,12 +185,15 @@ class Limits:
             elif name == "worst_slice":  # what its slices lose is known of a library only
                 found[name] = 0.0
         for regression in binding_regressions(self.regressions):
-            found[regression.name] = _grown(regression, figures, hopeful=hopeful)
+            known = self.foreseen or regression.figure != "quality"
+            found[regression.name] = _grown(regression, figures, hopeful=hopeful) if known else 0.0
         return found
 
     def _quality(self, figures: Figures, *, hopeful: bool) -> float:
         budget = self.budgets.quality
         assert budget is not None
+        if not self.foreseen:
+            return 0.0
         drop = figures.least_drop if hopeful else figures.drop
         value = figures.greatest_value if hopeful else figures.value
         if budget.drop is not None and drop is not None:

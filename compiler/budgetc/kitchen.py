@@ -1,6 +1,7 @@
 """Models by recipes: passes run one after another, and what recipes have in common is done once."""
 
 import functools
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -52,6 +53,7 @@ class Kitchen:
         self._given, self._calibration = models[0], calibration
         self._made: OrderedDict[tuple[Step, ...], Dish] = OrderedDict({(): (tuple(models), ())})
         self._evidence: OrderedDict[tuple[str, str], Evidence] = OrderedDict()
+        self._taught: dict[tuple[Step, ...], float] = {}
 
     def cook(
         self,
@@ -78,19 +80,29 @@ class Kitchen:
         for at in range(known, len(passes)):
             step, each = recipe.steps[at], passes[at]
             begins(step)
-            run = self._learned if each.needs().lessons else self._made_by
-            models, entry = run(models, step, each, says)
+            if (needs := each.needs()).lessons:
+                asked = needs.teacher == "before"
+                before = self._before(recipe, passes[:at]) if asked else None
+                taught = self._learned(models, step, each, says, before)
+                models, entry = taught.models, dict(taught.entry)
+                self._taught[recipe.steps[: at + 1]] = taught.seconds
+            else:
+                models, entry = self._made_by(models, step, each)
             ledger = (*ledger, entry)
             if at + 1 < len(passes):
                 self._keep(recipe.steps[: at + 1], (models, ledger))
         return models, ledger
+
+    def taught(self, recipe: Recipe) -> tuple[float, ...]:
+        """What each training of a recipe took in seconds, whenever that was; it was cooked here."""
+        beginnings = (recipe.steps[:count] for count in range(1, len(recipe.steps) + 1))
+        return tuple(self._taught[each] for each in beginnings if each in self._taught)
 
     def _made_by(
         self,
         models: Sequence[Model],
         step: Step,
         each: Pass,
-        says: Callable[[str], None],  # noqa: ARG002  as `_learned` has it
         lessons: Lessons | None = None,
     ) -> tuple[tuple[Model, ...], dict[str, Any]]:
         """The models after a pass, and what the ledger says of it."""
@@ -101,10 +113,15 @@ class Kitchen:
         return made, _ledger_entry(str(step), made[0], results[0][1])
 
     def _learned(
-        self, models: Sequence[Model], step: Step, each: Pass, says: Callable[[str], None]
-    ) -> tuple[tuple[Model, ...], dict[str, Any]]:
+        self,
+        models: Sequence[Model],
+        step: Step,
+        each: Pass,
+        says: Callable[[str], None],
+        teacher: Model | None,
+    ) -> Taught:
         """The same after a pass that trains, from what an earlier run came to where there is one."""
-        check_installed(step.name)
+        check_installed(f"pass {step.name}")
         if self._learning is None:
             raise SpecError.of(
                 f"the pass {step.name} needs samples to learn from",
@@ -113,14 +130,29 @@ class Kitchen:
         school = School(self._learning, self._given, self._source)
         sheet = self._capability.model_dump(mode="json", exclude={"native", "threads"})
         ranges = self._data.digest if each.needs().calibration and self._data else None
-        key = school.key(models, step, {"capability": sheet, "calibration": ranges})
+        more = {"capability": sheet, "calibration": ranges, "before": teacher and teacher.digest}
+        key = school.key(models, step, more)
         taught = school.recall(key)
         if taught is None:
-            lessons = school.lessons(key, lambda text: says(f"{step.name}: {text}"))
-            made, entry = self._made_by(models, step, each, says, lessons)
-            taught = Taught(made, entry)
+            begin = time.monotonic()
+            lessons = school.lessons(key, lambda text: says(f"{step.name}: {text}"), teacher)
+            made, entry = self._made_by(models, step, each, lessons)
+            taught = Taught(made, entry, time.monotonic() - begin)
             school.keep(key, taught)
-        return taught.models, dict(taught.entry)
+        return taught
+
+    def _before(self, recipe: Recipe, passes: Sequence[Pass]) -> Model | None:
+        """The model before what stands between a training and the one before it; None without one before.
+
+        Args:
+            recipe: with these passes, and the one that trains.
+            passes: before the one that trains. Several that train in a row are one training.
+        """
+        at = len(passes)
+        for trains in (True, False):
+            while at and passes[at - 1].needs().lessons == trains:
+                at -= 1
+        return self.cook(Recipe(recipe.steps[:at]))[0][0] if at else None
 
     def _keep(self, steps: tuple[Step, ...], dish: Dish) -> None:
         self._made[steps] = dish

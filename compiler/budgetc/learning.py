@@ -20,7 +20,7 @@ from budgetc_specs.spec import Spec
 
 from budgetc.augmentations import augmentation_code, resolve_augmentations
 from budgetc.cache import cache_folder
-from budgetc.data import Data, load_data
+from budgetc.data import LABEL, Data, load_data
 from budgetc.measure.metrics import resolve_metric
 from budgetc.model import Model, load_model, parse_model
 from budgetc.provenance import code_digest
@@ -159,11 +159,13 @@ def check_learning(spec: Spec) -> None:
         EnvironmentError_: a recipe trains, and torch is not installed.
     """
     resolve_augmentations(spec.learning.augment, spec.model.parent)
+    if spec.learns:
+        check_installed(f"strategy {spec.strategy}")
     if spec.passes == "auto":
         return
     assert not isinstance(spec.passes, str)
     for step in learners(spec.passes):
-        check_installed(step.name)
+        check_installed(f"pass {step.name}")
         if not (spec.data.train or spec.data.calibration):
             raise SpecError.of(
                 f"passes: {step.name} needs samples to learn from",
@@ -171,8 +173,32 @@ def check_learning(spec: Spec) -> None:
             )
 
 
-def check_installed(name: str) -> None:
-    """Refuse to run a pass that trains where its extra is not installed.
+def check_strategy(spec: Spec, samples: Data | None) -> None:
+    """Refuse a strategy that could not teach a larger model anything.
+
+    Args:
+        spec: the spec.
+        samples: to learn from.
+
+    Raises:
+        SpecError: there are neither labels nor a teacher that the model is not itself.
+    """
+    grows = spec.strategy == "grow-improve-shrink"
+    if grows and spec.learning.teacher is None and (samples is None or samples.labels is None):
+        where = samples.path if samples else None
+        raise SpecError.of(
+            f'strategy: "{spec.strategy}" needs labels, or a teacher: a larger model learns no more from the model '
+            "than that knows",
+            f'add the array "{LABEL}" to the samples, or name a model, "learning: {{teacher: large.onnx}}".',
+            str(where) if where else None,
+        )
+
+
+def check_installed(what: str) -> None:
+    """Refuse to run what trains where its extra is not installed.
+
+    Args:
+        what: trains, such as "pass distill".
 
     Raises:
         EnvironmentError_: torch is missing.
@@ -181,7 +207,7 @@ def check_installed(name: str) -> None:
         version(EXTRA)
     except PackageNotFoundError:
         raise EnvironmentError_(
-            f"the pass {name} trains, and {EXTRA} is not installed",
+            f"the {what} trains, and {EXTRA} is not installed",
             'pip install "budgetc[learn]"',
         ) from None
 
@@ -213,10 +239,14 @@ class FileCheckpoint:
 
 @dataclass(frozen=True)
 class Taught:
-    """The models after a pass that trains, for each shape, and what the ledger says of it."""
+    """The models after a pass that trains, for each shape, what the ledger says of it, and what it took.
+
+    The seconds are no part of the ledger, which is the same for a run that was cut short.
+    """
 
     models: tuple[Model, ...]
     entry: Mapping[str, Any]
+    seconds: float
 
 
 class School:
@@ -255,16 +285,26 @@ class School:
             return None
         data = [Store(self._cache / WEIGHTS).get(digest) for digest in kept["models"]]
         models = [parse_model(each, self._source) for each in data if each is not None]
-        return Taught(tuple(models), kept["entry"]) if len(models) == len(data) else None
+        if len(models) != len(data):
+            return None
+        return Taught(tuple(models), kept["entry"], kept["seconds"])
 
     def keep(self, key: Mapping[str, Any], taught: Taught) -> None:
         """Keep what a step came to; its checkpoint goes."""
         digests = [Store(self._cache / WEIGHTS).put(model.data) for model in taught.models]
-        Shelf(self._cache / LEARNED).put(dict(key), {"models": digests, "entry": taught.entry})
+        value = {"models": digests, "entry": taught.entry, "seconds": taught.seconds}
+        Shelf(self._cache / LEARNED).put(dict(key), value)
         self._checkpoint(key).clear()
 
-    def lessons(self, key: Mapping[str, Any], say: Callable[[str], None]) -> Lessons:
+    def lessons(
+        self, key: Mapping[str, Any], say: Callable[[str], None], teacher: Model | None = None
+    ) -> Lessons:
         """What the pass is handed.
+
+        Args:
+            key: of what it comes to.
+            say: told how far it is.
+            teacher: None for the one that the spec names, or the model itself.
 
         Raises:
             SpecError: samples, teacher or augmentations do not suit the model.
@@ -272,7 +312,7 @@ class School:
         learning = self._learning
         data = load_data(learning.samples, self._given)
         return Lessons(
-            teacher=ir.from_proto(onnx.load_model_from_string(self._teacher().data)),
+            teacher=ir.from_proto(onnx.load_model_from_string((teacher or self._teacher()).data)),
             samples=data.samples,
             labels=data.labels,
             augmentations=resolve_augmentations(learning.augmentations, learning.folder),

@@ -232,6 +232,7 @@ def _result(found: Lock, folders: Mapping[str, Path]) -> dict[str, Any]:
                 "proof": None,
                 "search": None,
                 "pays": [],
+                "strategy": None,
                 "sensitivity": [],
                 "layers": list(chosen["parts"].get("layers", ())),
                 "trials": [chosen],

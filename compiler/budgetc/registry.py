@@ -1,12 +1,13 @@
 """Plugins by name: passes and targets come through entry points, ours by the same door as foreign ones."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from budgetc_passes.contract import Augmentation, Pass
-from budgetc_passes.offer import STAGES, Searchable
+from budgetc_passes.offer import STAGES, Growing, Searchable
 from budgetc_specs.errors import EnvironmentError_, SpecError, did_you_mean, quoted
 from budgetc_specs.recipe import Recipe, Step
 from budgetc_targets.contract import Device, Target
@@ -78,6 +79,17 @@ def find_searchable() -> tuple[Mapping[str, type[Searchable]], tuple[str, ...]]:
             found[name] = kind
     ordered = sorted(found.items(), key=lambda item: STAGES.index(item[1].stage))
     return dict(ordered), tuple(notes)
+
+
+def find_growing() -> tuple[type[Growing], ...]:
+    """The pass classes that make models larger, in the order of their names; what cannot be loaded is left out."""
+    found: list[type[Growing]] = []
+    for name in installed(PASSES):
+        with contextlib.suppress(EnvironmentError_):  # no spec has asked for it
+            kind: Any = find_pass(name)
+            grows = isinstance(kind, Growing)
+            found += [kind] if grows else []
+    return tuple(found)
 
 
 def make_passes(recipe: Recipe) -> Sequence[Pass]:

@@ -9,6 +9,7 @@ from budgetc_specs.capability import Capability
 
 from budgetc.figures import Figures, Goal
 from budgetc.regression import figure_of
+from budgetc.strategy.record import StrategyInfo
 from budgetc.verdict import BudgetName, Measurement, Verdict
 from budgetc.verification.report import Report
 
@@ -220,6 +221,7 @@ class TargetResult:
         exit_code: 0, or why not.
         baseline: what onnxruntime makes of the model: `metric`, `quality` of the float model on so many
             `samples`, and `model_bytes` of each peer.
+        strategy: how a strategy that trains went; None without one.
     """
 
     target: str
@@ -235,6 +237,7 @@ class TargetResult:
     pays: tuple[Payment, ...] = ()
     sensitivity: tuple[Mapping[str, Any], ...] = ()
     layers: tuple[Mapping[str, Any], ...] = ()
+    strategy: StrategyInfo | None = None
 
     def without_arrays(self) -> "TargetResult":
         """The same without arrays, as it can be written down."""
@@ -289,6 +292,7 @@ def _target_json(result: TargetResult) -> dict[str, Any]:
         "proof": _proof_json(result.proof) if result.proof else None,
         "search": _search_json(result.search) if result.search else None,
         "pays": [_payment_json(each) for each in result.pays],
+        "strategy": result.strategy.to_json() if result.strategy else None,
         "sensitivity": [dict(each) for each in result.sensitivity],
         "layers": [dict(each) for each in result.layers],
         "trials": [trial_json(t) for t in result.trials],

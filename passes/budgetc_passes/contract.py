@@ -15,6 +15,14 @@ Sample = Mapping[str, npt.NDArray[np.generic]]
 """One inference's inputs by name, batch dimension included."""
 
 
+Teacher = Literal["given", "before"]
+"""Whom a pass learns from: `Needs.teacher`."""
+
+HELD_BACK = 0.1
+MOST_HELD_BACK = 2000
+"""Of the samples to learn from, the part that a training is judged on, and the most of them."""
+
+
 @dataclass(frozen=True)
 class Note:
     """One line of the ledger: what a pass did to a node, or what it refused to do and why."""
@@ -32,10 +40,13 @@ class Needs:
         calibration: samples to look at.
         lessons: samples to learn from, and what goes with them. What such a pass comes to is kept by
             the engine under all that it depends on.
+        teacher: who teaches it: the model that the spec names, or the model as it was before those
+            passes of the recipe that stand between this training and the one before.
     """
 
     calibration: bool = False
     lessons: bool = False
+    teacher: Teacher = "given"
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,16 @@ class Lessons:
     say: Callable[[str], None]
     caution: str = ""
     classes: bool = False
+
+
+Rows = npt.NDArray[np.int64]
+
+
+def held_back(count: int, seed: int) -> tuple[Rows, Rows]:
+    """The inferences that are learned from, and those that are held back, in order: numbers below `count`."""
+    order = np.random.default_rng(seed).permutation(count)
+    held = max(1, min(MOST_HELD_BACK, round(HELD_BACK * count)))
+    return np.sort(order[held:]), np.sort(order[:held])
 
 
 @dataclass(frozen=True)

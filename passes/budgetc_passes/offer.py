@@ -82,6 +82,38 @@ class Offer:
 
 
 @runtime_checkable
+class Gradual(Protocol):
+    """What a searchable pass has as well, if a part can be treated to any extent, and not by levels alone.
+
+    A strategy that trains asks for it: what a level is too coarse for, training may make good.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    def gradual(cls, shares: Mapping[str, float], options: Mapping[str, Value]) -> Step | None:
+        """The step that takes a share from every part, 0 to below 1; None if nothing is to change.
+
+        Args:
+            shares: for every part of the offer, in its order.
+            options: for every option of the offer, one of its values.
+        """
+        ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """What a pass class has, if it makes models larger that compute what they did, to be trained."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def growths(cls) -> tuple[Step, ...]:
+        """The steps that are worth trying on any model, the smallest growth first."""
+        ...
+
+
+@runtime_checkable
 class Searchable(Protocol):
     """What a pass class has, beside `Pass`, if the search may choose its settings by part.
 

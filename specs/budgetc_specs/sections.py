@@ -168,7 +168,8 @@ class LearningSpec(Section):
         gt=0,
         allow_inf_nan=False,
         json_schema_extra={"default": "5 min"},
-        description='Longest that one pass may train, such as "5 min"',
+        description="Longest that one pass may train, and that a strategy may train in all, "
+        'such as "5 min"',
     )
 
 

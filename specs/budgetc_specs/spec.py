@@ -57,7 +57,8 @@ def _version(value: Any) -> Any:
 
 
 Strategy = Annotated[
-    Literal["shrink"], one_of("shrink", later=("shrink-improve", "grow-improve-shrink"))
+    Literal["shrink", "shrink-improve", "grow-improve-shrink"],
+    one_of("shrink", "shrink-improve", "grow-improve-shrink"),
 ]
 Passes = Annotated[
     Literal["auto"] | Recipe,
@@ -100,7 +101,9 @@ class Spec(Section):
         description="Hardware to compile for, by names of your choice",
     )
     strategy: Strategy = Field(
-        default="shrink", description="shrink: make the model smaller by passes, without learning"
+        default="shrink",
+        description="shrink: make the model smaller by passes, without learning; shrink-improve: "
+        "and train what is left; grow-improve-shrink: make it larger and train it first",
     )
     passes: Passes = Field(
         default="auto",
@@ -121,6 +124,16 @@ class Spec(Section):
         description="What to optimise among the points that keep all budgets: quality, latency, "
         "size or memory, or several of them, the most important first",
     )
+
+    @property
+    def learns(self) -> bool:
+        """Whether the strategy is one that trains."""
+        return self.strategy != "shrink"
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the search for one target may take, with what a strategy trains."""
+        return self.search.time + (self.learning.time if self.learns else 0.0)
 
     def entries(self) -> tuple[Mapping[str, Shape], ...]:
         """The shapes of the inputs for each entry point of the library, by the inputs' names."""
@@ -185,6 +198,28 @@ class Spec(Section):
             hint = 'name labelled samples, "data: {evaluation: eval.npz}", or remove the slices.'
             refusal = Refusal("slices need evaluation data", hint, at_key=True)
             raise refused("quality", [(("slices",), refusal, value.slices)])
+        return value
+
+    @field_validator("strategy")
+    @classmethod
+    def _strategies_have_samples(cls, value: Strategy, info: ValidationInfo) -> Strategy:
+        data = info.data.get("data")
+        if value != "shrink" and data is not None and not (data.train or data.calibration):
+            raise Refusal(
+                f"{quoted(value)} trains, and there are no samples to learn from",
+                'name them, "data: {train: train.npz}".',
+            )
+        return value
+
+    @field_validator("passes")
+    @classmethod
+    def _strategies_choose_passes(cls, value: Passes, info: ValidationInfo) -> Passes:
+        strategy = info.data.get("strategy", "shrink")
+        if value != "auto" and strategy != "shrink":
+            raise Refusal(
+                f"the strategy {quoted(strategy)} chooses the passes itself",
+                'write "passes: auto", or "strategy: shrink" and a recipe with passes that train.',
+            )
         return value
 
     @field_validator("budgets", mode="wrap")

@@ -1,5 +1,7 @@
 """Figures against budgets: what is passed by how much, what is not known, and which of two points is better."""
 
+from dataclasses import replace
+
 import pytest
 from budgetc.figures import Figures, Limits, rank
 from budgetc_specs.budgets import (
@@ -82,3 +84,16 @@ def test_figures_are_plain_json_both_ways():
     assert Figures.from_json(POINT.to_json()) == POINT
     assert POINT.scaled(2.0).latency == pytest.approx(6e-5)
     assert Figures(1, 1).scaled(2.0).latency is None
+
+
+def test_what_learns_is_judged_by_its_surprise_and_may_gain():
+    gained = Figures(size=1, memory=1, drop=-0.01)
+    assert gained.loss == 0.0
+    assert replace(gained, learns=True).loss == -0.01
+    assert replace(gained, learns=True, surprise=0.3).loss == 0.3
+
+
+def test_what_held_back_samples_do_not_foretell_passes_no_budget():
+    budgets = Budgets(quality=QualityBudget(drop=0.01), size=SizeBudget(max_bytes=1000))
+    assert Limits(budgets).excess(POINT)["quality"] > 0
+    assert Limits(budgets, foreseen=False).excess(POINT) == {"size": 1.0, "quality": 0.0}

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from budgetc.compile import _taken_up
-from budgetc.data import Data
+from budgetc.data import Data, load_data
 from budgetc.kitchen import Kitchen
 from budgetc.learning import (
     FileCheckpoint,
@@ -16,6 +16,7 @@ from budgetc.learning import (
     School,
     check_installed,
     check_learning,
+    check_strategy,
     learning_of,
     load_teacher,
 )
@@ -227,7 +228,7 @@ def test_a_recipe_that_trains_is_checked_beforehand(
         check_learning(spec)
     assert 'pip install "budgetc[learn]"' in str(caught.value)
     with pytest.raises(EnvironmentError_, match="the pass distill trains"):
-        check_installed("distill")
+        check_installed("pass distill")
 
 
 def test_a_school_keeps_nothing_of_what_it_was_not_told(model: Model, learning: Learning) -> None:
@@ -241,3 +242,50 @@ def test_who_interrupts_a_recipe_hears_what_is_kept(recipe: str, lines: int) -> 
     with pytest.raises(KeyboardInterrupt) as caught, _taken_up(parse_recipe(recipe)):
         raise KeyboardInterrupt
     assert len(getattr(caught.value, "__notes__", ())) == lines
+
+
+def test_what_a_model_was_before_may_teach_it(model: Model, learning: Learning, avx2) -> None:
+    """After a training that changed it, and no pass since, there is nothing left to learn from what it was."""
+    lead = "distill{batch=16,epochs=3,rate=0.01}"
+    recipe = parse_recipe(f"{lead} | clean | distill{{batch=16,epochs=1,teacher=before}}")
+    other = replace(learning, teacher=write_model(learning.folder / "other.onnx", 7))
+    kitchen = Kitchen([model], avx2, None, "net.onnx", other)
+    made, ledger = kitchen.cook(recipe)
+    assert ledger[0]["modified"]
+    assert "fit 1.0000 was not improved" in ledger[2]["notes"][-1]["text"]
+    assert made[0].data == kitchen.cook(parse_recipe(f"{lead} | clean"))[0][0].data
+    assert len(kitchen.taught(recipe)) == 2
+    given, ledger = kitchen.cook(parse_recipe(str(recipe).replace(",teacher=before", "")))
+    assert ledger[2]["modified"]
+    assert given[0].data != made[0].data
+
+
+def test_without_a_training_before_the_teacher_is_the_one_of_the_spec(
+    model: Model, learning: Learning, avx2
+) -> None:
+    kitchen = Kitchen([model], avx2, None, "net.onnx", learning)
+    text = "prune{align=1,ratio=0.5} | distill{batch=16,epochs=1,rate=0.01}"
+    plain, _ = kitchen.cook(parse_recipe(text))
+    before, _ = kitchen.cook(parse_recipe(text.replace("rate", "teacher=before,rate")))
+    assert before[0].data == plain[0].data
+
+
+def test_a_larger_model_needs_someone_who_knows_more(model: Model, tmp_path: Path) -> None:
+    x = np.zeros((8, 4, 6, 6), "f4")
+    np.savez(tmp_path / "train.npz", x=x)
+    np.savez(tmp_path / "told.npz", x=x, label=np.zeros(8, np.int64))
+    write_model(tmp_path / "net.onnx")
+
+    def check(train: str, **learning: Path) -> None:
+        spec = Spec(
+            model=tmp_path / "net.onnx",
+            data={"train": tmp_path / train},
+            strategy="grow-improve-shrink",
+            learning=learning,
+        )
+        check_strategy(spec, load_data(tmp_path / train, model))
+
+    check("told.npz")
+    check("train.npz", teacher=tmp_path / "net.onnx")
+    with pytest.raises(SpecError, match="needs labels, or a teacher"):
+        check("train.npz")

@@ -219,6 +219,16 @@ def test_levels_become_a_step(levels, text):
     assert (str(step) if step else None) == text
 
 
+def test_shares_are_to_single_channels(apply, residual):
+    step = PruneChannels.gradual({"first": 0.12345, "third": 0.4}, {"method": "norm"})
+    assert str(step) == 'prune{align=1,groups="third=0.4",method=norm,ratio=0.123}'
+    done = apply(residual, PruneChannels(**dict(step.options)))
+    notes = {note.node: note.text for note in done.notes}
+    assert notes["first"].startswith("kept 14 of 16 channels")
+    assert notes["third"] == "kept 19 of 32 channels"
+    assert PruneChannels.gradual({"first": 0.0, "third": 0.0}, {}) is None
+
+
 def test_groups_with_a_ratio_of_their_own(apply, residual):
     done = apply(residual, PruneChannels(groups="third=0.75", ratio=0.0))
     assert [list(i.dims) for i in done.after.graph.initializer if i.name in "wu"] == [

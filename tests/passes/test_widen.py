@@ -266,3 +266,11 @@ def test_what_cannot_grow_is_refused(apply, parse, lines, out, constants, reason
 def test_options_out_of_bounds(options, message):
     with pytest.raises(ValueError, match=message):
         Widen(**options)
+
+
+def test_what_is_worth_trying_is_twice_and_four_times_as_wide(apply, plain):
+    sizes = [apply(plain, Widen(**dict(step.options))).notes[0].text for step in Widen.growths()]
+    assert [dict(step.options)["noise"] > 0 for step in Widen.growths()] == [True, True]
+    assert [text.split()[0] for text in sizes] == sorted(
+        (text.split()[0] for text in sizes), key=int
+    )

@@ -153,10 +153,11 @@ budgets: {}
         "    7 |   pi: {runner: pi}\n"
         "      |                ^^\n"
         '  write how it is reached and where, such as "ssh://pi@raspberrypi.local".\n'
-        'spec.yaml:8:11: strategy: "grow-improve-shrink" is not supported yet\n'
+        'spec.yaml:8:11: strategy: "grow-improve-shrink" trains, and there are no samples to learn '
+        "from\n"
         "    8 | strategy: grow-improve-shrink\n"
         "      |           ^^^^^^^^^^^^^^^^^^^\n"
-        "  choose shrink.\n"
+        '  name them, "data: {train: train.npz}".\n'
         'spec.yaml:9:28: passes: a value is missing before "}"\n'
         "    9 | passes: fuse | prune{ratio=}\n"
         "      |                            ^\n"

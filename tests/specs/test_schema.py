@@ -148,7 +148,7 @@ BAD = [
     {"targets": {"host": {"threads": 0}}},
     {"targets": {"host": {"runner": "pi"}}},
     {"targets": {"host": {"cpu": "-x"}}},
-    {"strategy": "shrink-improve"},
+    {"strategy": "shrink-learn"},
     {"objective": "speed"},
     {"objective": []},
     {"objective": ["size", "size"]},

@@ -188,16 +188,25 @@ def test_a_quality_budget_needs_evaluation_data() -> None:
         (
             {"strategy": "shrink-improve"},
             "strategy",
-            '"shrink-improve" is not supported yet',
-            "choose shrink.",
+            '"shrink-improve" trains, and there are no samples to learn from',
+            'name them, "data: {train: train.npz}".',
         ),
         (
-            {"strategy": "grow-improve-shrink"},
-            "strategy",
-            '"grow-improve-shrink" is not supported yet',
-            "choose shrink.",
+            {
+                "data": {"calibration": "calib.npz"},
+                "strategy": "grow-improve-shrink",
+                "passes": "clean | distill",
+            },
+            "passes",
+            'the strategy "grow-improve-shrink" chooses the passes itself',
+            'write "passes: auto", or "strategy: shrink" and a recipe with passes that train.',
         ),
-        ({"strategy": "shrnk"}, "strategy", '"shrnk" is not shrink', 'did you mean "shrink"?'),
+        (
+            {"strategy": "shrnk"},
+            "strategy",
+            '"shrnk" is not shrink, shrink-improve or grow-improve-shrink',
+            'did you mean "shrink"?',
+        ),
         (
             {"objective": "qualty"},
             "objective",

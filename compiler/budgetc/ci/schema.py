@@ -39,6 +39,7 @@ def _target() -> _Schema:
             "proof": _or_null({"type": "object"}),
             "search": _or_null(_object({"seconds": _number(), "candidates": _count()})),
             "pays": {"type": "array", "items": {"type": "object"}},
+            "strategy": _or_null({"type": "object"}),
             "sensitivity": {"type": "array", "items": {"type": "object"}},
             "layers": {"type": "array", "items": {"type": "object"}},
             "trials": {"type": "array", "items": _trial()},

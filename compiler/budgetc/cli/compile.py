@@ -125,7 +125,7 @@ def _build(spec: "Spec", spec_file: Path, asked: Asked, *, verbose: bool) -> int
     from budgetc.cli.live import observed
 
     try:
-        with observed(terminal, spec.search.time, quiet=asked.quiet) as observer:
+        with observed(terminal, spec.longest, quiet=asked.quiet) as observer:
             with signals_later():  # here, after the first sign of life: it takes a second or more
                 from budgetc.compile import compile as compile_
                 from budgetc.compile import named_targets

@@ -33,7 +33,7 @@ def lock_spec(
     loaded = load_spec(spec, overrides or ())
     terminal = open_terminal()
     file = lock or lock_file(spec)
-    with observed(terminal, loaded.search.time, quiet=quiet) as observer:
+    with observed(terminal, loaded.longest, quiet=quiet) as observer:
         with signals_later():
             from budgetc.locked import lock as lock_
         result = lock_(loaded, file, out=out, observer=observer)
@@ -68,7 +68,7 @@ def compile_locked(
     terminal = open_terminal()
     file = lock or lock_file(spec)
     loaded = None if frozen else load_spec(spec, overrides)
-    with observed(terminal, loaded.search.time if loaded else 0.0, quiet=quiet) as observer:
+    with observed(terminal, loaded.longest if loaded else 0.0, quiet=quiet) as observer:
         with signals_later():
             from budgetc.inputs import input_files
             from budgetc.locked import Sources

@@ -1,7 +1,7 @@
 """Candidates and what is expected of them: the first points, then the sampler's, all by simulation."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -129,19 +129,16 @@ class Explorer:
         if time.monotonic() > self._effort.deadline and self._by_recipe:
             self.late, fresh = True, {}
         named = [self._space.recipe(p.settings) for p in fresh.values()]
-        count, ended = len(self._by_recipe), 0
-
-        def done(position: int, simulated: Simulated) -> None:
-            nonlocal ended
-            ended += 1
-            self._tell(simulated, named[position], count + ended)
-
-        found = self._simulations.simulate(named, done)
-        for (text, proposal), simulated in zip(fresh.items(), found, strict=True):
-            figures = simulated.figures(self._limits)
-            self._by_recipe[text] = Candidate(proposal, simulated.recipe, simulated, figures)
-            self._study.tell(proposal, figures)
+        for candidate in self._simulate(named, list(fresh.values())):
+            self._study.tell(candidate.proposal, candidate.figures)
         return [self._by_recipe[text] for text in recipes if text in self._by_recipe]
+
+    def look_at_all(self, recipes: Mapping[Recipe, str]) -> list[Candidate]:
+        """The candidates of recipes that may be outside of the space, each with why it is looked at; there is time."""
+        fresh = {r: why for r, why in recipes.items() if str(r) not in self._by_recipe}
+        proposals = [Proposal(Settings(), why, in_space=False) for why in fresh.values()]
+        self._simulate(list(fresh), proposals)
+        return [self._by_recipe[str(recipe)] for recipe in recipes]
 
     def look_at(self, recipe: Recipe, origin: str) -> Candidate | None:
         """The candidate of a recipe, which may be outside of the space; None where there is no time for it."""
@@ -153,6 +150,29 @@ class Explorer:
             proposal = Proposal(Settings(), origin, in_space=False)
             self._by_recipe[text] = Candidate(proposal, recipe, simulated, figures)
         return self._by_recipe.get(text)
+
+    def _simulate(
+        self, recipes: Sequence[Recipe], proposals: Sequence[Proposal]
+    ) -> list[Candidate]:
+        """Simulate what was not looked at yet, and note it."""
+        count, ended = len(self._by_recipe), 0
+
+        def done(position: int, simulated: Simulated) -> None:
+            nonlocal ended
+            ended += 1
+            self._tell(simulated, recipes[position], count + ended)
+
+        def says(position: int, text: str) -> None:
+            self._observer(Event("stage", self._target, str(recipes[position]), text))
+
+        made = []
+        found = self._simulations.simulate(recipes, done, says)
+        for recipe, proposal, simulated in zip(recipes, proposals, found, strict=True):
+            figures = simulated.figures(self._limits)
+            candidate = Candidate(proposal, recipe, simulated, figures)
+            self._by_recipe[str(recipe)] = candidate
+            made.append(candidate)
+        return made
 
     def keeps(self, candidate: Candidate, bias: float = 1.0) -> bool:
         """Whether a candidate is expected to keep all budgets, or may do so within what is uncertain."""

@@ -1,5 +1,6 @@
 """What recipes would come to, unbuilt: quality in onnxruntime, and the library predicted; a function for a child."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def foresee(
 ) -> list[dict[str, Any]]:
     """Apply recipes, predict their libraries and judge their outputs.
 
-    What is found of a recipe is reported as soon as it is known, as `{"index", "found"}`.
+    What is found of a recipe is reported as soon as it is known, as `{"index", "found"}`; what a pass that trains says
+    meanwhile, as `{"index", "stage"}`.
 
     Args:
         model: file with the normalised model.
@@ -65,8 +67,9 @@ def foresee(
         further: files with the model for further shapes of its inputs.
 
     Returns:
-        For each recipe `refused`, or else `weight_bytes`, `ledger`, `error`, `samples`, where there is a metric `drop`,
-        `low`, `high` and `value`, and `predictions`: of the fastest library and, if it differs, of the compact one.
+        For each recipe `refused`, or else `weight_bytes`, `ledger`, `taught` (seconds of each training), `error`,
+        `samples`, where labels are classes `loss`, where there is a metric `drop`, `low`, `high` and `value`, and
+        `predictions`: of the fastest library and, if it differs, of the compact one.
 
     Raises:
         SpecError: the data, the metric or a recipe is at fault.
@@ -85,10 +88,12 @@ def foresee(
     answers = []
     for index, text in enumerate(recipes):
         try:
-            made, ledger = kitchen.cook(parse_recipe(text))
+            recipe = parse_recipe(text)
+            made, ledger = kitchen.cook(recipe, says=functools.partial(_say, index))
             found: dict[str, Any] = {
                 "weight_bytes": made[0].weight_bytes,
                 "ledger": ledger,
+                "taught": kitchen.taught(recipe),
                 "predictions": [
                     each.to_json() for each in _predictions(made, kind, sheet, library, name)
                 ],
@@ -101,6 +106,10 @@ def foresee(
         answers.append(found)
         report_progress({"index": index, "found": found})
     return answers
+
+
+def _say(index: int, text: str) -> None:
+    report_progress({"index": index, "stage": text})
 
 
 def _predictions(

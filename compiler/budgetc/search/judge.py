@@ -24,6 +24,9 @@ from budgetc.verification.oracle import reference_session
 
 Array = npt.NDArray[np.generic]
 
+_TEMPERATURES = tuple(2 ** (step / 4) for step in range(-16, 25))
+"""From a sixteenth to 64: probabilities that are taken for scores need much."""
+
 
 class Judge:
     """Compares models with the float model on the same samples.
@@ -77,8 +80,9 @@ class Judge:
     def figures(self, model: Model) -> dict[str, Any]:
         """What is found of a model.
 
-        `error` is the noise in its answers and `samples` how many were judged; where there is a metric, `value` is the
-        metric with the upper end of its interval, `value_high`, and `drop` what it loses, from `low` to `high`.
+        `error` is the noise in its answers and `samples` how many were judged; where labels are classes of its one
+        output, `loss` is its surprise at them; where there is a metric, `value` is the metric with the upper end of its
+        interval, `value_high`, and `drop` what it loses, from `low` to `high`.
         """
         if self._kept is None:
             return self._figures(model)
@@ -93,7 +97,9 @@ class Judge:
         outputs, numbers = self._answers(model)
         reference, reference_numbers = self._float
         error = noise_to_signal(numbers, reference_numbers)
-        figures = {"error": error, "samples": self.samples}
+        figures: dict[str, Any] = {"error": error, "samples": self.samples}
+        if (loss := surprise(numbers, self._labels)) is not None:
+            figures["loss"] = loss
         if self._metric is None:
             return figures
         scores = self._metric(outputs, self._labels, reference)
@@ -161,6 +167,34 @@ def _step(array: Array, shape: tuple[int, ...], at: int) -> Array:
 
 def _picked(stream: Iterator[dict[str, Array]], steps: set[int]) -> Iterator[dict[str, Array]]:
     return (feed for at, feed in enumerate(stream) if at in steps)
+
+
+def surprise(numbers: Mapping[str, Array], labels: Array | None) -> float | None:
+    """The mean of -log p(label), in nats, at the temperature at which it is least; None where labels are no classes.
+
+    How sure a model is of itself says little of how good it is, and depends on how it was trained; without that, this
+    tells models apart that give equally many right answers.
+    Source: Guo et al. 2017, arXiv 1706.04599 (one temperature for all samples).
+
+    Args:
+        numbers: scores by output, inferences on axis 0.
+        labels: of the samples.
+    """
+    if labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1 or len(numbers) != 1:
+        return None
+    (scores,) = numbers.values()
+    classes = scores.shape[-1]
+    if (
+        scores.size != len(labels) * classes
+        or classes < 2
+        or not 0 <= labels.min() <= labels.max() < classes
+    ):
+        return None
+    rows = scores.reshape(len(labels), classes).astype(np.float64)
+    rows = rows - rows.max(axis=1, keepdims=True)
+    own = rows[np.arange(len(labels)), labels]
+    softened = ((rows / t, own / t) for t in _TEMPERATURES)
+    return min(float((np.log(np.exp(each).sum(axis=1)) - right).mean()) for each, right in softened)
 
 
 def noise_to_signal(outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> float:

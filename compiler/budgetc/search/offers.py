@@ -1,25 +1,33 @@
 """What installed passes offer for one model, with what each part weighs; a function for a child."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-from budgetc_passes.contract import Evidence, PassError
+from budgetc_passes.contract import PassError
 from budgetc_passes.offer import Offer, Part, Searchable
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import EnvironmentError_
 from budgetc_specs.recipe import parse_recipe
 
-from budgetc.kitchen import run_pass
+from budgetc.kitchen import Kitchen
+from budgetc.learning import Learning
 from budgetc.model import Model, parse_model
-from budgetc.registry import PASSES, find_searchable, made_by, make_passes
+from budgetc.registry import PASSES, find_searchable, made_by
 
 
 def list_offers(
-    model: str, source: str, capability: dict[str, Any], preamble: str, *, calibrated: bool
+    model: str,
+    source: str,
+    capability: dict[str, Any],
+    preamble: str,
+    *,
+    calibrated: bool,
+    calibration: str | None = None,
+    learning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Ask every pass that is `Searchable`, each with a copy of the model as the preamble leaves it.
 
@@ -29,15 +37,17 @@ def list_offers(
         capability: the target's sheet as JSON.
         preamble: the recipe to run before.
         calibrated: whether there are calibration data.
+        calibration: .npz archive for passes of the preamble, or None.
+        learning: what they learn from that train, as JSON, or None.
 
     Returns:
         A `Space` as JSON.
     """
     sheet = Capability.model_validate(capability)
-    current = parse_model(Path(model).read_bytes(), source)
-    steps = parse_recipe(preamble)
-    for step, each in zip(steps.steps, make_passes(steps), strict=True):
-        current, _ = run_pass(current, step, each, Evidence(sheet), source)
+    given = parse_model(Path(model).read_bytes(), source)
+    lessons = None if learning is None else Learning.from_json(learning)
+    kitchen = Kitchen([given], sheet, calibration, source, lessons, kept=0)
+    (current,), _ = kitchen.cook(parse_recipe(preamble))
     scales = _Scales(current)
     families = []
     kinds, left_out = find_searchable()

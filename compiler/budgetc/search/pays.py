@@ -3,6 +3,7 @@
 from budgetc_specs.recipe import Recipe, Step
 
 from budgetc.figures import GOALS, Figures, Goal, Limits
+from budgetc.learning import learners
 from budgetc.result import Payment
 from budgetc.search.explorer import Candidate, Explorer
 from budgetc.search.selection import Selection
@@ -25,7 +26,8 @@ def settle(
     """Drop what does not pay, and say of each pass what it is good for.
 
     A recipe without the pass is built only where it is expected to keep all budgets; where it is not, that is what the
-    pass is good for. `clean` stays: it changes nothing but what later passes find.
+    pass is good for. `clean` stays: it changes nothing but what later passes find. Trainings in a row are one. What
+    comes before a training goes only together with it, since it would have to be learned anew.
 
     Args:
         chosen: keeps all budgets.
@@ -39,30 +41,46 @@ def settle(
         The candidate that is left, and what was found of each pass, in the order of the recipe.
     """
     payments = []
-    for step in chosen.recipe.steps:
-        if step.name in _HOUSEKEEPING or step not in chosen.recipe.steps:
+    for part in parts(chosen.recipe):
+        if not all(step in chosen.recipe.steps for step in part):
             continue
-        recipe = without(chosen.recipe, step)
-        found = explorer.look_at(recipe, f"without {step.name}")
-        payment, better = _weigh(step, chosen, found, selection, workshop, limits, objective)
+        last = max(at for at, step in enumerate(chosen.recipe.steps) if step == part[-1])
+        learned = learners(Recipe(chosen.recipe.steps[last + 1 :]))
+        recipe = without(chosen.recipe, *part, *learned)
+        found = explorer.look_at(recipe, f"without {part[0].name}")
+        payment, better = _weigh(part, chosen, found, selection, workshop, limits, objective)
         payments.append(payment)
         if better is not None:
             chosen = better
     return chosen, tuple(payments)
 
 
-def without(recipe: Recipe, step: Step) -> Recipe:
-    """The recipe without a step, and without a `clean` that then follows another."""
+def parts(recipe: Recipe) -> list[tuple[Step, ...]]:
+    """The steps that can go, those together that train in a row."""
+    trains = {str(step) for step in learners(recipe)}
+    found: list[tuple[Step, ...]] = []
+    before: Step | None = None
+    for step in recipe.steps:
+        if str(step) in trains and before is not None and str(before) in trains:
+            found[-1] = (*found[-1], step)
+        elif step.name not in _HOUSEKEEPING:
+            found.append((step,))
+        before = step
+    return found
+
+
+def without(recipe: Recipe, *steps: Step) -> Recipe:
+    """The recipe without some steps, and without a `clean` that then follows another."""
     left: list[Step] = []
     for each in recipe.steps:
         again = each.name in _HOUSEKEEPING and left and left[-1].name == each.name
-        if each != step and not again:
+        if each not in steps and not again:
             left.append(each)
     return Recipe(tuple(left))
 
 
 def _weigh(
-    step: Step,
+    part: tuple[Step, ...],
     chosen: Candidate,
     other: Candidate | None,
     selection: Selection,
@@ -70,12 +88,12 @@ def _weigh(
     limits: Limits,
     objective: tuple[Goal, ...],
 ) -> tuple[Payment, Candidate | None]:
-    """What the step is good for, and the candidate without it where that takes the chosen one's place."""
+    """What a part is good for, and the candidate without it where that takes the chosen one's place."""
     own = selection.known(chosen)
     assert own is not None
 
     def payment(text: str, figures: Figures | None, *, kept: bool = True) -> Payment:
-        return Payment(str(step), kept, text, own, figures)
+        return Payment(str(Recipe(part)), kept, text, own, figures)
 
     if other is None:
         return payment("there was no time to look at the recipe without it", None), None
@@ -86,7 +104,9 @@ def _weigh(
         broken = [n for n, e in limits.excess(expected).items() if e > 0]
         text = f"without it {' and '.join(broken)} would not be kept: {expected.text}"
         return payment(text, expected), None
-    trial = workshop.make(other, f"whether {step.name} pays")
+    if other.trial is None and expected.learns and not no_worse(expected, own, objective):
+        return payment(f"{own.text} with it, {expected.text} expected without", expected), None
+    trial = workshop.make(other, f"whether {part[0].name} pays")
     figures = selection.known(other)
     if figures is None or trial.outcome != "feasible":
         missed = " and ".join(v.budget for v in trial.verdicts if not v.holds)

@@ -1,7 +1,7 @@
 """Which candidates are built, and which of them is the answer."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from budgetc.figures import Figures, Limits, rank
@@ -28,13 +28,23 @@ class Selection:
         workshop: makes them.
         limits: the budgets.
         effort: how far to go.
+        among: whether a candidate may be the answer; all may unless somebody says otherwise.
+        patience: candidates that may turn out not to keep the budgets before it gives up; None for what suits a search.
     """
 
     def __init__(
-        self, explorer: Explorer, workshop: Workshop, limits: Limits, effort: Effort
+        self,
+        explorer: Explorer,
+        workshop: Workshop,
+        limits: Limits,
+        effort: Effort,
+        *,
+        among: Callable[[Candidate], bool] = lambda _candidate: True,
+        patience: int | None = None,
     ) -> None:
         self._explorer, self._workshop = explorer, workshop
         self._limits, self._effort = limits, effort
+        self._among, self._most_misses = among, patience
 
     def best(self) -> Candidate | None:
         """Build the most promising candidates until none of the rest can be better than the best that keeps budgets.
@@ -62,7 +72,7 @@ class Selection:
 
     def made(self) -> Candidate | None:
         """The best of those that were built and keep all budgets."""
-        kept = [c for c in self._explorer.candidates if c.trial and c.trial.outcome == "feasible"]
+        kept = [c for c in self._open if c.trial and c.trial.outcome == "feasible"]
         return min(kept, key=self._rank, default=None)
 
     def nearest(self, budget: BudgetName) -> Candidate | None:
@@ -98,6 +108,11 @@ class Selection:
         return figures is not None and self._limits.excess(figures).get(budget, 0.0) <= 0
 
     @property
+    def _open(self) -> list[Candidate]:
+        """The candidates that may be the answer, in order."""
+        return [c for c in self._explorer.candidates if self._among(c)]
+
+    @property
     def _late(self) -> bool:
         return time.monotonic() > self._effort.deadline and self._workshop.made > 0
 
@@ -109,6 +124,8 @@ class Selection:
         """
         if self._limits.unjudged:
             return 1
+        if self._most_misses is not None:
+            return self._most_misses
         return max(4, self._effort.candidates // 5)
 
     def _next(
@@ -116,7 +133,7 @@ class Selection:
     ) -> Candidate | None:
         """What to build; what is farthest within budgets of which expectations have failed often comes first."""
         bias = self._workshop.bias
-        open_ = [c for c in self._explorer.candidates if c.trial is None and c.figures]
+        open_ = [c for c in self._open if c.trial is None and c.figures]
         hopeful = [c for c in open_ if self._explorer.keeps(c, bias)]
         if champion is not None:
             best = self._rank(champion)
@@ -171,7 +188,7 @@ class Selection:
         """Candidates that keep all other budgets, as far as is known, the nearest to this one first."""
         others = [name for name in self._limits.names if name != budget]
         found = []
-        for place, candidate in enumerate(self._explorer.candidates):
+        for place, candidate in enumerate(self._open):
             figures = self.known(candidate)
             if figures is None or not all(self.keeps(candidate, name) for name in others):
                 continue

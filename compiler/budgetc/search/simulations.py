@@ -38,6 +38,9 @@ class Simulated:
         refusal: why there is nothing else, or nothing.
         arena: bytes of workspace for the first entry point, of the compact library where there is one.
         arena_bound: what its calls are proven to need, in any order.
+        quality: the metric on the validation data; None where nothing tells it.
+        loss: surprise at their labels; None where they are no classes.
+        taught: seconds that each of its trainings took, whenever that was.
     """
 
     recipe: Recipe
@@ -48,6 +51,9 @@ class Simulated:
     refusal: str = ""
     arena: int = 0
     arena_bound: int = 0
+    quality: float | None = None
+    loss: float | None = None
+    taught: tuple[float, ...] = ()
 
     def figures(self, limits: Limits) -> Figures | None:
         """What to expect of the library that would be built: the compact one where only that keeps the budgets."""
@@ -77,18 +83,27 @@ class Simulations:
         pool: where simulations run.
         folder: where they are kept, by the digest of all that they depend on.
         clock: tells how long calls take.
+        learns: whether candidates may become better than the model, `Figures.learns`.
     """
 
     def __init__(
-        self, job: Job, subject: Subject, pool: Pool, folder: Path, clock: Clockwork
+        self,
+        job: Job,
+        subject: Subject,
+        pool: Pool,
+        folder: Path,
+        clock: Clockwork,
+        *,
+        learns: bool = False,
     ) -> None:
         self._job, self._subject, self._pool = job, subject, pool
-        self._shelf, self._clock = Shelf(folder), clock
+        self._shelf, self._clock, self._learns = Shelf(folder), clock, learns
 
     def simulate(
         self,
         recipes: Sequence[Recipe],
         done: Callable[[int, Simulated], None] = lambda _position, _simulated: None,
+        says: Callable[[int, str], None] = lambda _position, _text: None,
     ) -> list[Simulated]:
         """Simulate recipes; each is on the disk as soon as it is known.
 
@@ -96,6 +111,7 @@ class Simulations:
             recipes: which.
             done: told the position of each that has ended, and what came of it; maybe from another thread, but one
                 after another.
+            says: told the position of one that takes long, and how far it is; from any thread.
 
         Raises:
             SpecError, EnvironmentError_: the spec or this machine is at fault.
@@ -119,7 +135,7 @@ class Simulations:
         for size in (CHUNK, 1):  # what shared its child with one that died gets a child of its own
             open_ = [p for p in range(len(recipes)) if p not in found]
             refusals: dict[int, str] = {}
-            for positions, answers, refusal in self._run(recipes, open_, size, take):
+            for positions, answers, refusal in self._run(recipes, open_, size, take, says):
                 for position, answer in zip(positions, answers, strict=False):
                     take(position, answer, keep=True)
                 refusals |= dict.fromkeys(positions, refusal)
@@ -129,7 +145,7 @@ class Simulations:
         return [found[position] for position in range(len(recipes))]
 
     def _run(
-        self, recipes: Sequence[Recipe], open_: Sequence[int], size: int, take: Any
+        self, recipes: Sequence[Recipe], open_: Sequence[int], size: int, take: Any, says: Any
     ) -> Iterator[tuple[Sequence[int], list[Any], str]]:
         """Positions that went to one child, what it answered, and why it did not."""
         each = max(1, min(size, math.ceil(len(open_) / self._pool.workers)))
@@ -138,6 +154,8 @@ class Simulations:
         def heard(index: int, message: dict[str, Any]) -> None:
             if "found" in message:
                 take(chunks[index][message["index"]], message["found"], keep=True)
+            elif "stage" in message:
+                says(chunks[index][message["index"]], message["stage"])
 
         tasks = [self._task([recipes[p] for p in positions]) for positions in chunks]
         for index, answer in self._pool.map(tasks, heard):
@@ -207,6 +225,8 @@ class Simulations:
                 greatest_value=answer.get("value_high"),
                 error=answer["error"],
                 compact=bool(number),
+                learns=self._learns,
+                surprise=answer.get("loss") if self._learns else None,
             )
             for number, (prediction, entry) in enumerate(zip(predictions, entries, strict=True))
         ]
@@ -218,4 +238,7 @@ class Simulations:
             tuple(layer.to_json() for layer in entries[0].layers),
             arena=entries[-1].arena,
             arena_bound=entries[-1].arena_bound,
+            quality=answer.get("value"),
+            loss=answer.get("loss"),
+            taught=tuple(answer["taught"]),
         )

@@ -10,6 +10,7 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import SpecError, did_you_mean, quoted
 from budgetc_specs.recipe import Recipe, Step, Value, parse_recipe
 
+from budgetc.learning import Learning
 from budgetc.registry import find_pass, make_passes
 from budgetc.search.settings import Levels, Settings
 from budgetc.worker import run_child
@@ -222,7 +223,14 @@ def _one_of(value: Value, known: tuple[Value, ...], what: str) -> Value:
 
 
 def find_space(
-    model_file: Path, source: Path, capability: Capability, *, calibrated: bool
+    model_file: Path,
+    source: Path,
+    capability: Capability,
+    *,
+    calibrated: bool,
+    preamble: tuple[Step, ...] = PREAMBLE,
+    calibration: Path | None = None,
+    learning: Learning | None = None,
 ) -> Space:
     """Ask every installed pass that is `Searchable` what it offers for a model.
 
@@ -233,6 +241,9 @@ def find_space(
         source: where the model came from, for messages.
         capability: the target's sheet.
         calibrated: whether there is calibration data. Without it, families that need it are left out.
+        preamble: what comes before; it leaves the model as the preamble of all spaces does, and may train.
+        calibration: samples for its passes, or None.
+        learning: what they learn from, or None.
 
     Raises:
         ChildDied: a pass crashed, hung or ran out of memory.
@@ -244,8 +255,10 @@ def find_space(
             "model": str(model_file),
             "source": str(source),
             "capability": capability.model_dump(mode="json"),
-            "preamble": str(Recipe(PREAMBLE)),
+            "preamble": str(Recipe(preamble)),
             "calibrated": calibrated,
+            "calibration": str(calibration) if calibration else None,
+            "learning": learning.to_json() if learning else None,
         },
         timeout_s=OFFER_SECONDS,
         memory_bytes=OFFER_BYTES,

@@ -32,7 +32,7 @@ from budgetc.search.journal import Journal
 from budgetc.search.knobs import Knobs
 from budgetc.search.pool import Pool
 from budgetc.search.seeker import Seeker
-from budgetc.search.sensitivity import Sensitivity, measure_sensitivity
+from budgetc.search.sensitivity import Effect, Sensitivity, measure_sensitivity
 from budgetc.search.settings import Settings
 from budgetc.search.simulation import Subject
 from budgetc.search.simulations import Simulations
@@ -40,6 +40,8 @@ from budgetc.search.space import Space, find_space
 from budgetc.search.workshop import Workshop, outcome_of
 from budgetc.splits import Splits
 from budgetc.store import json_digest, write_atomic
+from budgetc.strategy.record import StrategyInfo
+from budgetc.strategy.strategist import Lesson, follow
 
 KEPT_ANSWERS = 8
 """Answers of earlier searches that are looked at first."""
@@ -67,6 +69,7 @@ class Inquiry:
         subject: what recipes are simulated on.
         effort: how far to go.
         regressions: what the budgets allow against a baseline.
+        lesson: where a strategy trains, what it is told.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Inquiry:
     subject: Subject
     effort: Effort
     regressions: tuple[Regression, ...] = ()
+    lesson: Lesson | None = None
 
     @property
     def baseline(self) -> dict[str, Any]:
@@ -218,25 +222,50 @@ def search_target(
     past = _searches() / f"earlier-{json_digest(_about(inquiry))[:_KEY]}.json"
     earlier = journal.once("earlier", lambda: _read(past))
     peers = journal.once("peers", lambda: peer_seconds(inquiry))
-    known = survey(inquiry, peers, observer)
-    observer(Event("search", inquiry.name, limits=known.limits))
     # As they were when the search began: what it measures itself corrects all that it expects alike.
     timings = journal.once("timings", lambda: _timings(job))
     clock = Clockwork(map(Timing.from_json, timings), job.capability)
-    simulations = Simulations(job, inquiry.subject, pool, cache_folder() / "simulations", clock)
-    builder = _builder(inquiry, scratch)
-    seeker = Seeker(
-        known.space,
-        known.knobs,
-        known.limits,
-        simulations,
-        Workshop(builder, journal, inquiry.name, observer),
-        inquiry.effort,
-        inquiry.name,
-        observer,
+    simulations = Simulations(
+        job,
+        inquiry.subject,
+        pool,
+        cache_folder() / "simulations",
+        clock,
+        learns=inquiry.lesson is not None,
     )
-    found = seeker.seek(_settings(earlier, known.space), inquiry.splits.sentence)
-    _remember(past, found.answers)
+    workshop = Workshop(_builder(inquiry, scratch), journal, inquiry.name, observer)
+    info: StrategyInfo | None = None
+    effects: tuple[Effect, ...] = ()
+    if inquiry.lesson is None:
+        known = survey(inquiry, peers, observer)
+        observer(Event("search", inquiry.name, limits=known.limits))
+        seeker = Seeker(
+            known.space,
+            known.knobs,
+            known.limits,
+            simulations,
+            workshop,
+            inquiry.effort,
+            inquiry.name,
+            observer,
+        )
+        found = seeker.seek(_settings(earlier, known.space), inquiry.splits.sentence)
+        effects = known.sensitivity.effects
+        _remember(past, found.answers)
+    else:
+        found, info = follow(
+            inquiry.lesson,
+            job,
+            Limits(inquiry.budgets, peers, inquiry.regressions, inquiry.lesson.foreseen),
+            simulations,
+            workshop,
+            inquiry.effort,
+            inquiry.splits.sentence,
+            pool.workers,
+            journal,
+            inquiry.name,
+            observer,
+        )
     result = TargetResult(
         target=inquiry.name,
         capability=job.capability,
@@ -249,8 +278,9 @@ def search_target(
         proof=found.proof,
         search=found.search,
         pays=found.pays,
-        sensitivity=tuple(asdict(effect) for effect in known.sensitivity.effects),
+        sensitivity=tuple(asdict(effect) for effect in effects),
         layers=found.layers,
+        strategy=info,
     )
     return result, found.built
 
@@ -304,6 +334,8 @@ def _question(inquiry: Inquiry) -> dict[str, Any]:
         "data": [each and each.digest for each in data],
         "metric": inquiry.subject.metric,
         "effort": [effort.candidates, effort.seed, *effort.objective],
+        "strategy": inquiry.lesson and inquiry.lesson.name,
+        "learning": inquiry.lesson and job.learning and job.learning.digests(),
         "code": code_digest(),
     }
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+from budgetc_specs.recipe import Step
 
 from budgetc_passes.contract import Evidence, Needs, Note, PassResult
 from budgetc_passes.graph import (
@@ -64,6 +65,11 @@ class Deepen:
         if self.kernel < 1 or self.kernel % 2 == 0:
             message = f"deepen: kernel is {self.kernel}; it is an odd number, such as 3"
             raise ValueError(message)
+
+    @classmethod
+    def growths(cls) -> tuple[Step, ...]:
+        """A layer behind each that suits."""
+        return (Step.of(cls.name),)
 
     def needs(self) -> Needs:
         """Nothing."""

@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+from budgetc_specs.recipe import Step
 
 from budgetc_passes.contract import Evidence, Needs, Note, PassError, PassResult
 from budgetc_passes.contraction import contraction
@@ -93,6 +94,11 @@ class Widen:
             message = f"widen: seed is {self.seed}; it is 0 or more"
             raise ValueError(message)
 
+    @classmethod
+    def growths(cls) -> tuple[Step, ...]:
+        """Twice as wide, and four times; with noise, since copies that are equal learn alike."""
+        return tuple(Step.of(cls.name, ratio=ratio, noise=NOISE) for ratio in (1.0, 3.0))
+
     def needs(self) -> Needs:
         """Nothing."""
         return Needs()
@@ -149,6 +155,9 @@ class Widen:
         moved = weight + drawn * copy.reshape(shape)
         set_constant(layer, 1, moved.astype(weight.dtype), self.name)
 
+
+NOISE = 0.1
+"""Of copies that are to be trained: they must differ, and training makes up for it soon."""
 
 MOST = 16.0
 """The largest ratio: beyond it a slip of the pen is more likely than a plan."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import onnx_ir as ir
 
-from budgetc_passes.contract import Evidence, Needs, Note, PassResult
+from budgetc_passes.contract import Evidence, Needs, Note, PassResult, Teacher
 from budgetc_passes.graph import is_op, label
 from budgetc_passes.invariants import finish, require
 from budgetc_passes.learning.bounds import check_options
@@ -44,6 +44,9 @@ class Distill:
         batch: inferences a step.
         decay: weight decay.
         patience: epochs without an improvement after which training ends; 0: none.
+        teacher: whose answers count: those of the model of the spec ("given"), or of the model as it
+            was before the passes between this training and the last one ("before"). So a model that
+            was grown, trained and pruned learns from what it was before it was pruned.
 
     Raises:
         ValueError: an option is out of its bounds.
@@ -60,6 +63,7 @@ class Distill:
     batch: int = 64
     decay: float = 1e-4
     patience: int = 0
+    teacher: Teacher = "given"
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -67,7 +71,7 @@ class Distill:
 
     def needs(self) -> Needs:
         """Samples to learn from."""
-        return Needs(lessons=True)
+        return Needs(lessons=True, teacher=self.teacher)
 
     def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
         """Train the model.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from budgetc_passes.contract import Evidence, Lessons, Note, PassError
+from budgetc_passes.contract import Evidence, Lessons, Note, PassError, held_back
 from budgetc_passes.graph import Array
 from budgetc_passes.learning.differentiable import Net
 from budgetc_passes.learning.distillation import (
@@ -18,8 +18,6 @@ from budgetc_passes.learning.distillation import (
 )
 from budgetc_passes.learning.training import Plan, Trained, train
 
-_HELD = 0.1
-_MOST_HELD = 2000
 _FEWEST = 4
 
 
@@ -77,9 +75,8 @@ def _learned(
     labels = _labels(lessons.labels, count)
     heads = heads_of(model, lessons.teacher, taste.kind, lessons.labels, classes=lessons.classes)
     features = shared_values(model, lessons.teacher) if taste.features else ()
-    order = np.random.default_rng(lessons.seed).permutation(count)
-    held = max(1, min(_MOST_HELD, round(_HELD * count)))
-    known, kept = np.sort(order[held:]), np.sort(order[:held])
+    known, kept = held_back(count, lessons.seed)
+    held = len(kept)
     course = Distillation(
         teacher,
         heads,

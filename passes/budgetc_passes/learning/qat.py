@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import onnx_ir as ir
 
-from budgetc_passes.contract import Evidence, Needs, Note, PassResult
+from budgetc_passes.contract import Evidence, Needs, Note, PassResult, Teacher
 from budgetc_passes.graph import is_op
 from budgetc_passes.invariants import finish, require
 from budgetc_passes.learning.bounds import check_options
@@ -40,6 +40,7 @@ class QuantisationAwareTraining:
         batch: inferences a step.
         decay: weight decay.
         patience: epochs without an improvement after which training ends; 0: none.
+        teacher: whose answers count, as in `distill`.
 
     Raises:
         ValueError: an option is out of its bounds.
@@ -57,6 +58,7 @@ class QuantisationAwareTraining:
     batch: int = 64
     decay: float = 0.0
     patience: int = 0
+    teacher: Teacher = "given"
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -64,7 +66,7 @@ class QuantisationAwareTraining:
 
     def needs(self) -> Needs:
         """Samples to learn from."""
-        return Needs(lessons=True)
+        return Needs(lessons=True, teacher=self.teacher)
 
     def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
         """Train the codes.

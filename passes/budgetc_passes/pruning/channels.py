@@ -50,6 +50,9 @@ MOST_WORK = 200_000_000
 RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
 """What the search may choose among. Beyond them little of a layer is left; no model was seen to bear it."""
 
+SHARE_DIGITS = 3
+"""Decimals of a ratio that is none of these: no layer has so many channels that more would tell."""
+
 
 @dataclass(frozen=True)
 class PruneChannels:
@@ -136,7 +139,16 @@ class PruneChannels:
     @classmethod
     def step(cls, levels: Mapping[str, Value], options: Mapping[str, Value]) -> Step | None:
         """The ratio that most groups have, and by name the groups that have another."""
-        ratios = {name: float(level) for name, level in levels.items()}
+        return cls._by_ratios({name: float(level) for name, level in levels.items()}, options)
+
+    @classmethod
+    def gradual(cls, shares: Mapping[str, float], options: Mapping[str, Value]) -> Step | None:
+        """The same by any ratios, to single channels."""
+        ratios = {name: round(share, SHARE_DIGITS) for name, share in shares.items()}
+        return cls._by_ratios(ratios, {**options, "align": 1})
+
+    @classmethod
+    def _by_ratios(cls, ratios: Mapping[str, float], options: Mapping[str, Value]) -> Step | None:
         if not any(ratios.values()):
             return None
         counts = Counter(ratios.values())

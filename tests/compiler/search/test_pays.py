@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from budgetc.figures import Figures
-from budgetc.search.pays import NOISE, no_worse, settle, without
+from budgetc.search.pays import NOISE, no_worse, parts, settle, without
 from budgetc.search.study import Proposal
 from budgetc_specs.recipe import parse_recipe
 from hypothesis import given
@@ -109,3 +109,16 @@ def test_when_the_time_is_up_all_stays(world):
     _, _, pays = settled(own, everything(own))
     assert all(payment.kept for payment in pays.values())
     assert all("there was no time" in payment.text for payment in pays.values())
+
+
+def test_trainings_in_a_row_are_one_part():
+    recipe = parse_recipe(
+        "clean | prune{ratio=0.5} | clean | distill{epochs=1} | distill{epochs=2} | fuse | clean | quantize | qat"
+    )
+    found = [[step.name for step in part] for part in parts(recipe)]
+    assert found == [["prune"], ["distill", "distill"], ["fuse"], ["quantize"], ["qat"]]
+    (_, distill, *_) = parts(recipe)
+    assert (
+        str(without(recipe, *distill))
+        == "clean | prune{ratio=0.5} | clean | fuse | clean | quantize | qat"
+    )

@@ -9,10 +9,12 @@ from budgetc.baseline import make_session
 from budgetc.model import parse_model
 from budgetc.optimise import optimise
 from budgetc.search import simulator
-from budgetc.search.judge import Judge, noise_to_signal
+from budgetc.search.judge import Judge, noise_to_signal, surprise
 from budgetc.search.simulator import simulate_recipes
 from budgetc_passes.quantization import static
 from budgetc_specs.errors import SpecError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from .conftest import Subject
 
@@ -126,3 +128,38 @@ def test_codes_need_calibration(mnist: Subject, avx2, monkeypatch) -> None:
 )
 def test_noise_to_signal(ours: list, right: list, ratio: float) -> None:
     assert noise_to_signal({"y": np.array(ours)}, {"y": np.array(right)}) == ratio
+
+
+LABELS = np.array([0, 2, 1, 2])
+
+
+def test_who_knows_nothing_is_surprised_by_the_number_of_classes() -> None:
+    assert surprise({"y": np.zeros((4, 1, 3))}, LABELS) == pytest.approx(np.log(3))
+    sure = np.eye(3)[LABELS]
+    assert surprise({"y": sure}, LABELS) == pytest.approx(0, abs=1e-5)
+
+
+@given(st.floats(-4, 4), st.integers(0, 2**32 - 1))
+def test_how_sure_a_model_is_of_itself_says_nothing(power: float, seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(size=(40, 5))
+    labels = np.random.default_rng(seed + 1).integers(5, size=40)
+    plain = surprise({"y": scores}, labels)
+    assert plain is not None
+    assert surprise({"y": scores * 2 ** round(power)}, labels) == pytest.approx(plain, rel=0.02)
+    logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    assert plain <= -logs[np.arange(40), labels].mean() + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels"),
+    [
+        ({"y": np.zeros((4, 3))}, None),
+        ({"y": np.zeros((4, 3))}, np.array([0.5, 1.0, 0.0, 2.0])),
+        ({"y": np.zeros((4, 3))}, np.array([0, 1, 2, 3])),
+        ({"y": np.zeros((4, 1))}, np.array([0, 0, 0, 0])),
+        ({"y": np.zeros((4, 2, 3))}, LABELS),
+        ({"y": np.zeros((4, 3)), "z": np.zeros((4, 3))}, LABELS),
+    ],
+)
+def test_labels_that_are_no_classes_surprise_nobody(numbers: dict, labels: np.ndarray) -> None:
+    assert surprise(numbers, labels) is None
