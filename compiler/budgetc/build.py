@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -244,21 +244,37 @@ def link_produced(
     entries = tuple(Lowered.from_json(each) for each in lowered)
     weights = (folder / "weights.bin").read_bytes()
     written = write_sources(entries, weights, name, folder, capability.threads)
-    generated = folder / GENERATED_FILE
-    sources = [*written.sources, generated] if generated.exists() else written.sources
     library = folder / library_file(name, kind, capability)
-    objects = kernel_files(entries, folder)
+    link_entries(entries, folder, written.sources, written.api, library, capability, kind, cache)
+    return Linked(entries, library, written.header, interface(entries, name, library.name))
+
+
+def link_entries(
+    entries: Sequence[Lowered],
+    folder: Path,
+    sources: Sequence[Path],
+    api: Collection[str],
+    library: Path,
+    capability: Capability,
+    kind: Kind,
+    cache: Path,
+) -> None:
+    """Link sources with what a folder has for the entries: the objects of their kernels, and generated C.
+
+    Raises:
+        SpecError, EnvironmentError_, ModelError, InternalError: as `link_library`.
+    """
+    generated = folder / GENERATED_FILE
     link_library(
-        sources,
-        objects,
+        [*sources, generated] if generated.exists() else sources,
+        kernel_files(entries, folder),
         capability,
         kind,
         library,
-        api=written.api,
+        api=api,
         cache=cache,
-        labels=kernel_labels(entries),
+        labels=_kernel_labels(entries),
     )
-    return Linked(entries, library, written.header, interface(entries, name, library.name))
 
 
 def kernel_files(entries: Sequence[Lowered], folder: Path) -> list[Path]:
@@ -267,7 +283,7 @@ def kernel_files(entries: Sequence[Lowered], folder: Path) -> list[Path]:
     return [file for file in (folder / object_file(name) for name in names) if file.exists()]
 
 
-def kernel_labels(entries: Sequence[Lowered]) -> dict[str, str]:
+def _kernel_labels(entries: Sequence[Lowered]) -> dict[str, str]:
     """What each kernel is first called for, in words for people."""
     found: dict[str, str] = {}
     for entry in entries:

@@ -15,12 +15,11 @@ from pathlib import Path
 
 from budgetc_specs.capability import Capability
 
-from budgetc.build import kernel_files, kernel_labels
+from budgetc.build import kernel_files, link_entries
 from budgetc.emit.driver import write_driver, write_weights
 from budgetc.emit.frames import deepest_frame
-from budgetc.emit.link import Kind, library_file, link_library
+from budgetc.emit.link import Kind, library_file
 from budgetc.emit.symbols import objects_of, section_sizes
-from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.lower import Code, write_code
 from budgetc.measure.size import size_of
 
@@ -65,24 +64,13 @@ def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: 
         sources = list(written.sources)
         if kept:
             sources.insert(1, write_weights(bytes(kept), code.lowered.alignment, folder))
-        if code.source:
-            sources.append(folder / GENERATED_FILE)
         library = folder / library_file(name, kind, capability)
-        objects = kernel_files(code.entries, folder)
-        link_library(
-            sources,
-            objects,
-            capability,
-            kind,
-            library,
-            api=written.api,
-            cache=cache,
-            labels=kernel_labels(code.entries),
-        )
+        link_entries(code.entries, folder, sources, written.api, library, capability, kind, cache)
+        kernels = kernel_files(code.entries, folder)
         return Footprint(
             size=size_of(library, capability).deployed + size - kept,
             static=section_sizes(library).static_ram,
-            stack=HARNESS_STACK + _stack(library, objects, written.api),
+            stack=HARNESS_STACK + _stack(library, kernels, written.api),
         )
 
 

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from budgetc_targets.contract import Runner
 
-from budgetc.build import Job, Linked, kernel_files
+from budgetc.build import Job, Linked, link_entries
 from budgetc.cache import cache_folder
 from budgetc.emit.driver import probe_symbol, write_driver, write_weights
-from budgetc.emit.link import link_library
 from budgetc.load import Array, Interface
-from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.lowered import Layer, Lowered
 from budgetc.predict.timings import Timing, Timings
 from budgetc.registry import find_target
@@ -108,13 +106,11 @@ def _probed(linked: Linked, folder: Path, job: Job) -> Path:
     weights = (folder / "weights.bin").read_bytes()
     if weights:
         sources.append(write_weights(weights, linked.lowered.alignment, place))
-    generated = folder / GENERATED_FILE
-    if generated.exists():
-        sources.append(generated)
     library = place / f"lib{job.name}.so"
-    objects = kernel_files(linked.entries, folder)
     cache = cache_folder() / "zig"
-    link_library(sources, objects, job.capability, "shared", library, api=written.api, cache=cache)
+    link_entries(
+        linked.entries, folder, sources, written.api, library, job.capability, "shared", cache
+    )
     return library
 
 
