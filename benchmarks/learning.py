@@ -30,12 +30,13 @@ from benchmarks import machine, models, tables
 from benchmarks.ladder import Move, Point, ladder
 
 WIDTHS = (1.0, 0.5, 0.25)
-EPOCHS = {"mnist5k_cnn": 20, "animalmnist_dscnn": 20}
+EPOCHS = 10
 TRAINING = {"mnist5k_cnn": "mnist5k", "animalmnist_dscnn": "animalmnist"}
 """The models, and how the files of their training data begin in the folder that `--models` names."""
 
 AUGMENTATIONS = {"mnist5k_cnn": ("shift",), "animalmnist_dscnn": ("shift", "flip")}
 RATE = 0.004
+CODES = "quantize{calibration=mse}"
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,10 @@ class Rung:
         steps = ["clean"]
         if self.distilled and self.width < 1:
             steps.append(f"prune{{align=1,method=fit,ratio={1 - self.width:g}}}")
-        options = f"epochs={EPOCHS[self.model]},rate={RATE:g}"
-        steps.append(
-            f"distill{{{options}}}" if self.distilled else f"distill{{{options},hard=1.0}}"
-        )
-        steps += ["fuse", "clean"]
-        return " | ".join([*steps, "quantize"] if self.coded else steps)
+        options = f"epochs={EPOCHS},rate={RATE:g}"
+        alone = "" if self.distilled else ",hard=1.0"
+        steps += [f"distill{{{options}{alone}}}", "fuse", "clean"]
+        return " | ".join([*steps, CODES] if self.coded else steps)
 
 
 def rungs(model: str, seed: int) -> list[Rung]:

@@ -14,7 +14,17 @@ from budgetc_specs.recipe import parse_recipe
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.learning import STRATEGIES, TRAINING, Rung, main, picture, randomised, rungs, table
+from benchmarks.learning import (
+    CODES,
+    STRATEGIES,
+    TRAINING,
+    Rung,
+    main,
+    picture,
+    randomised,
+    rungs,
+    table,
+)
 
 SHAPES = {"w": (50, 1, 3, 3), "g": (50,), "b": (50,), "m": (50,), "v": (50,)}
 NET = """
@@ -49,7 +59,7 @@ def test_every_point_has_a_recipe_of_passes_that_there_are(name: str) -> None:
 
 def test_points_that_share_a_training_share_the_beginning_of_their_recipe() -> None:
     for one, other in zip(*[iter(rungs("mnist5k_cnn", 0))] * 2, strict=True):
-        assert other.recipe == f"{one.recipe} | quantize"
+        assert other.recipe == f"{one.recipe} | {CODES}"
 
 
 def test_what_has_learned_nothing_has_the_same_shape() -> None:

@@ -141,6 +141,18 @@ def test_values_in_between_count(graph):
     assert added == pytest.approx(2 * hint, rel=1e-4)
 
 
+def test_by_labels_alone_the_teacher_is_not_asked(graph):
+    taste = Taste(temperature=4.0, hard=1.0, features=0.0, kind="auto")
+    made, student, x = course(graph, LOGITS, taste, LABELS, augmentations=(Halved(),))
+    made._asking = pytest.fail
+    alone, _, _ = course(graph, LOGITS, taste, LABELS)
+    expected = -log_softmax(answers(student, x))[np.arange(4), 0, LABELS].mean()
+    loss = alone.loss(student, np.arange(4), np.random.default_rng(0))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert alone.score(student).loss == pytest.approx(expected, rel=1e-5)
+    made.loss(student, np.arange(4), np.random.default_rng(0))
+
+
 class Halved:
     """A partner for each, and half of both."""
 

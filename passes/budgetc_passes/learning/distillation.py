@@ -186,8 +186,11 @@ class Distillation:
         self._augmentations = tuple(augmentations)
         self._asked = tuple(dict.fromkeys([h.teacher for h in self._heads] + list(self._features)))
         self._answers = self._ask(held[0])
-        # What never changes is asked for once; values in between would fill the memory.
-        self._known = None if augmentations or features else self._ask(inputs)
+        # By labels alone, nobody is asked. What never changes is asked for once; values in between would fill the
+        # memory.
+        told = labels is not None and all(head.labelled for head in self._heads)
+        self._alone = told and taste.hard == 1 and not features
+        self._known = None if augmentations or features or self._alone else self._ask(inputs)
         self._spread = {
             head.output: max(float(self._answers[head.teacher].var()), _SMALLEST)
             for head in self._heads
@@ -206,7 +209,9 @@ class Distillation:
         for augmentation in self._augmentations:
             batch = augmentation.apply(batch, random)
         inputs = _tensors(batch.inputs)
-        if self._known is None:
+        if self._alone:
+            answers: Mapping[str, Tensor] = {}
+        elif self._known is None:
             answers = self._asking(inputs)
         else:
             where = torch.from_numpy(rows)
@@ -253,15 +258,13 @@ class Distillation:
         taste = self._taste
         total = torch.zeros(())
         for head in self._heads:
-            student, teacher = made[head.student], answers[head.teacher]
-            if head.soft:
-                part = _softened(student, teacher, taste.temperature)
-            else:
-                part = (student - teacher).square().mean() / self._spread[head.output]
-            if head.labelled and labels is not None and taste.hard:
-                told = _labelled(student, labels, batch)
-                part = (1 - taste.hard) * part + taste.hard * told
-            total = total + part
+            student = made[head.student]
+            told = labels if head.labelled else None
+            hard = 0.0 if told is None else taste.hard
+            if told is not None and hard:
+                total = total + hard * _labelled(student, told, batch)
+            if hard < 1:
+                total = total + (1 - hard) * self._taught(head, student, answers[head.teacher])
         if features and self._features:
             hints = [
                 (made[name] - answers[name]).square().mean()
@@ -270,6 +273,12 @@ class Distillation:
             ]
             total = total + taste.features * torch.stack(hints).mean()
         return total
+
+    def _taught(self, head: Head, student: Tensor, teacher: Tensor) -> Tensor:
+        """How far an answer is from the teacher's."""
+        if head.soft:
+            return _softened(student, teacher, self._taste.temperature)
+        return (student - teacher).square().mean() / self._spread[head.output]
 
     def _ask(self, inputs: Mapping[str, Array]) -> dict[str, Tensor]:
         found = [self._asking(_tensors(part)) for part in _parts(inputs)]
