@@ -153,6 +153,17 @@ def test_by_labels_alone_the_teacher_is_not_asked(graph):
     made.loss(student, np.arange(4), np.random.default_rng(0))
 
 
+def test_without_labels_the_teacher_stands_in_for_them(graph):
+    taste = Taste(temperature=4.0, hard=0.25, features=0.0, kind="soft")
+    guessed, student, x = course(graph, LOGITS, taste)
+    theirs = answers(Net(graph(LOGITS, 1)), x).argmax(-1)[:, 0]
+    told, _, _ = course(graph, LOGITS, taste, theirs)
+    rows, random = np.arange(4), np.random.default_rng(0)
+    assert guessed.loss(student, rows, random) == told.loss(student, rows, random)
+    assert guessed.score(student) == told.score(student)
+    assert (guessed.quality, told.quality) == ("agreement", "top-1")
+
+
 class Halved:
     """A partner for each, and half of both."""
 

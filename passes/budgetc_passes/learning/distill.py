@@ -36,7 +36,8 @@ class Distill:
         epochs: times that all samples are seen, at most.
         rate: highest rate of learning; it falls to nothing along half a cosine.
         temperature: softens the answers of classes, 1 or above.
-        hard: share of the labels in the loss, 0 to 1.
+        hard: share of the labels in the loss, 0 to 1; where there are none, of the classes that the
+            teacher takes samples for, as they are.
         features: weight of values in between that both models compute under one name; 0: none.
         loss: how outputs are compared: as scores of classes ("soft"), by their squares ("plain"), or
             "auto": as classes where a Softmax makes them, labels fit, or the spec's metric judges them

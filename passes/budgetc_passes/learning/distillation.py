@@ -1,16 +1,17 @@
 """What a model learns from its teacher: answers softened by a temperature, labels, values in between.
 
     soft      T^2 KL(softmax(t / T) || softmax(s / T))      classes; t and s are what goes into a last Softmax
-    hard      -log softmax(s)[label]                        where there are labels
+    hard      -log softmax(s)[label]                        the sample's, or else argmax t of the sample as it is
     plain     |s - t|^2 / var t                             outputs that are no classes, and values in between
 
 Source: Hinton, Vinyals and Dean 2015, arXiv 1503.02531 (temperature, and its square, so that the gradient keeps its
 size); Ba and Caruana 2014, arXiv 1312.6184 (regression on logits); Romero et al. 2015, arXiv 1412.6550 (FitNets: hints,
-here where both have a value of the same name and shape, so that no regressor is needed).
+here where both have a value of the same name and shape, so that no regressor is needed); Xie et al. 2020, arXiv
+1911.04252 (what a teacher says of samples as they are, for a label of what becomes of them).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,7 +39,8 @@ class Taste:
 
     Attributes:
         temperature: that softens the answers of classes.
-        hard: share of the labels in the loss, 0 to 1; the rest is the teacher's.
+        hard: share of the labels in the loss, 0 to 1; the rest is the teacher's. Where nobody says what is right,
+            the class that the teacher takes a sample for, as it is, stands in for the label.
         features: weight of values in between, beside that.
         kind: how outputs are compared; "auto" takes for classes what a Softmax makes, labels fit, or
             will be judged as such.
@@ -196,8 +198,22 @@ class Distillation:
             for head in self._heads
         }
         self._told = held[1] is not None and any(head.labelled for head in self._heads)
+        self._guess()
         soft = any(head.soft for head in self._heads)
         self.quality = "top-1" if self._told else "agreement" if soft else "fit"
+
+    def _guess(self) -> None:
+        """Take the teacher's word for labels where there are none and one output has scores of classes."""
+        if not self._taste.hard or any(head.labelled for head in self._heads):
+            return
+        soft = [head for head in self._heads if head.soft]
+        if len(soft) != 1 or self._answers[soft[0].teacher].ndim != 1 + _ROWS:
+            return
+        name = soft[0].teacher
+        known = self._known or self._ask(self._inputs)
+        self._labels = known[name].argmax(-1).numpy()
+        self._held = self._held[0], self._answers[name].argmax(-1).numpy()
+        self._heads = tuple(replace(head, labelled=head.soft) for head in self._heads)
 
     def size(self) -> int:
         """How many inferences there are to learn from."""

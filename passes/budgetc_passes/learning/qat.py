@@ -32,7 +32,8 @@ class QuantisationAwareTraining:
         rate: highest rate of learning; it falls to nothing along half a cosine.
         scales: whether the steps of the codes stay as they are ("fixed") or are learned ("learned").
         temperature: softens the answers of classes, 1 or above.
-        hard: share of the labels in the loss, 0 to 1.
+        hard: share of the labels in the loss, 0 to 1; where there are none, of the classes that the
+            teacher takes samples for, as they are.
         features: weight of values in between that both models compute under one name; 0: none.
         loss: how outputs are compared: as scores of classes ("soft"), by their squares ("plain"), or
             "auto": as classes where a Softmax makes them, labels fit, or the spec's metric judges them
