@@ -162,8 +162,13 @@ def zig_cache(request: pytest.FixtureRequest) -> Path:
     made = Path(request.config.cache.mkdir("emit"))
     shared = cache_folder() / "zig"
     shared.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        (made / "zig").symlink_to(shared)
+    link = made / "zig"
+    if not link.exists() or link.resolve() != shared.resolve():
+        fresh = made / f"zig.{os.getpid()}"
+        fresh.symlink_to(shared)
+        with suppress(IsADirectoryError):  # of an older checkout: it serves as well
+            fresh.replace(link)
+        fresh.unlink(missing_ok=True)
     return made
 
 
