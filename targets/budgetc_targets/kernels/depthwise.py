@@ -3,8 +3,10 @@
     y[n, c, h, w] = f(bias[c] + sum over a, b of x[n, c, h*sh + a*dh, w*sw + b*dw] * W[c, a, b])
 
 Taps are taken in groups, as many as one instruction sums into a lane: four rows of a column for a
-byte dot product, two neighbours for a sum of 16-bit pairs, one for a multiply-add. The activations
-of a group are brought into lane order once for all the output pixels of a tile that see them.
+byte dot product, two neighbours for a sum of 16-bit pairs, one for a widening product. The
+activations of a group are brought into lane order once for all the output pixels of a tile that see
+them. Floats go by tiles of rows and pixels (`depthwise_floats`), which read an element once for all
+sums of the tile.
 
 Bytes of whole registers, or rows of few channels that fill them together, go by quads of rows (see
 `kernels.quads`), which interleave an input once for two rows of the output.
@@ -28,6 +30,7 @@ from budgetc_targets.kernels.arithmetic import (
     narrowed,
     per_channel,
 )
+from budgetc_targets.kernels.depthwise_floats import float_space
 from budgetc_targets.kernels.quads import Quads, pack_bias, pack_weights, quads_of
 from budgetc_targets.kernels.taps import tap_groups, taps_per_group
 from budgetc_targets.kernels.tiles import knob, point
@@ -55,6 +58,9 @@ class Depthwise:
 
     def space(self, task: Task, capability: Capability) -> Sequence[Point]:
         """How many pixels of a row share their activations, by the work and the vectors loaded."""
+        if not _arithmetic(task, capability).integer:
+            threads = capability.threads if task.parallel else 1
+            return float_space(task, capability.vector_registers, threads)
         found = _quads(task, capability)
         if found:
             return [*_quad_space(task, found[1]), *self._tap_space(task, capability)[:1]]
@@ -64,8 +70,7 @@ class Depthwise:
         width = task.output.shape[3]
         kw: int = task.attribute("kernel")[1]
         stride: int = task.attribute("stride")[1]
-        taps = kw if _arithmetic(task, capability).integer else 1
-        most = max(1, min(width, 8, capability.vector_registers - 6 - taps))
+        most = max(1, min(width, 8, capability.vector_registers - 6 - kw))
 
         def cost(pixels: int) -> int:
             shared = (pixels - 1) * stride + kw
@@ -107,13 +112,16 @@ class Depthwise:
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""
-        from budgetc_targets.kernels import depthwise_code, quads_code
+        from budgetc_targets.kernels import depthwise_code, depthwise_floats_code, quads_code
 
+        chosen = _arithmetic(task, capability)
+        if not chosen.integer:
+            return depthwise_floats_code.build(task, chosen.lanes, point, name)
         if _by_quads(point):
             found = _quads(task, capability)
             assert found, "BUG: a point of quads for a task without"
             return quads_code.build(task, *found, point, name)
-        return depthwise_code.build(task, _arithmetic(task, capability), point, name)
+        return depthwise_code.build(task, chosen, point, name)
 
 
 def _quad_space(task: Task, found: Quads) -> list[Point]:

@@ -1,4 +1,4 @@
-"""The code of depthwise kernels: rows, register tiles, and the ways to bring taps into lane order."""
+"""The code of depthwise kernels of integers by taps: rows, register tiles, and ways to bring taps into lane order."""
 
 from tvm import tirx
 
@@ -9,7 +9,7 @@ from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.taps import Group, tap_groups, taps_per_group
 from budgetc_targets.kernels.tiles import knob, split_row
-from budgetc_targets.kernels.writer import Value, Writer, cast, intrinsic, reinterpret
+from budgetc_targets.kernels.writer import Value, Writer, cast, reinterpret
 from budgetc_targets.task import Task
 
 Place = tuple[tuple[int, int] | None, ...]
@@ -33,12 +33,10 @@ class _Builder:
         self.writer = writer = Writer(name, may_alias=task.may_alias)
         self.x = writer.pointer("x", task.inputs[0].dtype, task.inputs[0].extent)
         weights = len(self.groups) * self.channels * self.unit
-        integer = arithmetic.integer
-        self.weights = writer.pointer("weights", "int8" if integer else "float32", weights)
-        accumulator = "int32" if integer else "float32"
-        self.bias = writer.pointer("bias", accumulator, self.channels)
+        self.weights = writer.pointer("weights", "int8", weights)
+        self.bias = writer.pointer("bias", "int32", self.channels)
         self.epilogue = Epilogue(writer, task, channel_axis=1)
-        self.acc = writer.local("acc", accumulator, self.pixels * self.lanes)
+        self.acc = writer.local("acc", "int32", self.pixels * self.lanes)
 
     def row(self, n: Value, h: Value) -> None:
         """One row of the output."""
@@ -72,7 +70,7 @@ class _Builder:
             self.epilogue.store(self.acc, p * lanes, (n, channel, h, column + p), lanes)
 
     def _band(self, band: int, origin: Value, channel: Value, pixels: int) -> None:
-        """All groups whose first taps share a row. Integer activations serve every user at once."""
+        """All groups whose first taps share a row; what is brought into order serves every user at once."""
         weights = {
             g: self._weight(g, channel)
             for g, group in enumerate(self.groups)
@@ -82,12 +80,6 @@ class _Builder:
         for g in weights:
             for p in range(pixels):
                 users.setdefault(self._place(self.groups[g], p), []).append((p, g))
-        if not self.arithmetic.integer:  # a load is an operand of the multiply-add itself
-            for g, weight in weights.items():
-                for p in range(pixels):
-                    place = self._place(self.groups[g], p)
-                    self._accumulate(p, self._activations(origin, place), weight)
-            return
         for i, place in enumerate(sorted(users, key=_column_of)):
             taken = self.writer.let(f"x{band}_{i}", self._activations(origin, place))
             for p, g in users[place]:
@@ -97,7 +89,7 @@ class _Builder:
         wide = self.unit * self.lanes
         at = g * (self.channels * self.unit) + channel * self.unit
         weight = self.writer.load(self.weights, at, wide)
-        if self.arithmetic.integer and self.unit < 4:
+        if self.unit < 4:
             return self.writer.let(f"w{g}", cast(weight, "int16", wide))
         return weight
 
@@ -114,8 +106,6 @@ class _Builder:
             row, column = at or _last(place)
             index = origin + (row * x.strides[2] + column * x.strides[3])
             rows.append(self.writer.load(self.x, index, lanes))
-        if not self.arithmetic.integer:
-            return rows[0]
         if self.unit == 1:
             return cast(rows[0], "int16", lanes)
         if self.unit == 2 and place[1] is None:
@@ -130,9 +120,7 @@ class _Builder:
     def _accumulate(self, pixel: int, x: Value, weight: Value) -> None:
         lanes = self.lanes
         acc = self.writer.load(self.acc, pixel * lanes, lanes)
-        if not self.arithmetic.integer:
-            value = intrinsic("llvm.fmuladd", "float32", lanes, x, weight, acc)
-        elif self.unit == 1:
+        if self.unit == 1:
             value = widening_product(acc, x, weight, lanes)
         elif self.unit == 2:
             value = pair_sum(self.arithmetic.kind, acc, x, weight, lanes)
