@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from budgetc.build import Built, Job, build, run_passes
 from budgetc.load import Interface
-from budgetc.model import load_model
+from budgetc.model import Model, load_model
+from budgetc.predict.profile import profile
 from budgetc.registry import find_target
 from budgetc_specs.recipe import parse_recipe
 
@@ -48,28 +49,59 @@ def build_library(
     Nothing is measured but what `tuning` asks for.
     """
     loaded = load_model(model, shapes)
-    target = find_target("host")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="budgetc-benchmark-") as scratch:
-        work = Path(scratch)
-        (work / "model.onnx").write_bytes(loaded.data)
-        job = Job(
-            model=loaded,
-            model_file=work / "model.onnx",
-            calibration=calibration,
-            kind="host",
-            capability=target.capability(None, threads),
-            name="model",
-            library="shared",
-        )
+        job = _job(loaded, threads, Path(scratch), calibration)
         if tuning:
             job = replace(job, tuning=tuning.seconds, records=tuning.records)
-        optimised = run_passes(job, parse_recipe(recipe), work, _silent)
-        built = build(job, optimised, work, _silent)
+        built = _build(job, recipe)
         shutil.copyfile(built.library, folder / built.library.name)
-    (folder / "optimised.onnx").write_bytes(optimised.model.data)
+    (folder / "optimised.onnx").write_bytes(built.optimised.model.data)
     (folder / "interface.json").write_text(json.dumps(built.interface.to_json()))
     return built
+
+
+def time_calls(
+    model: Path, recipe: str, threads: int, inputs: Mapping[str, Any], rounds: int
+) -> list[tuple[str, float]]:
+    """Kind and seconds of each kernel call of a model, in their places; the median of so many processes.
+
+    Args:
+        model: the file.
+        recipe: as which it is built.
+        threads: of an inference, and processors it is pinned to.
+        inputs: by name, arrays with samples on axis 0.
+        rounds: processes.
+    """
+    with tempfile.TemporaryDirectory(prefix="budgetc-benchmark-") as scratch:
+        job = _job(load_model(model), threads, Path(scratch), None)
+        built = _build(job, recipe)
+        runner = find_target(job.kind).runner(job.capability)
+        with pinned(threads):
+            found = [profile(built, built.folder, job, runner, inputs) for _ in range(rounds)]
+    assert all(found), "BUG: code for this machine does not run on it"
+    return [
+        (same[0].layer.operator, statistics.median(call.seconds for call in same))
+        for same in zip(*(calls for calls in found if calls), strict=True)
+    ]
+
+
+def _job(loaded: Model, threads: int, work: Path, calibration: Path | None) -> Job:
+    (work / "model.onnx").write_bytes(loaded.data)
+    return Job(
+        model=loaded,
+        model_file=work / "model.onnx",
+        calibration=calibration,
+        kind="host",
+        capability=find_target("host").capability(None, threads),
+        name="model",
+        library="shared",
+    )
+
+
+def _build(job: Job, recipe: str) -> Built:
+    work = job.model_file.parent
+    return build(job, run_passes(job, parse_recipe(recipe), work, _silent), work, _silent)
 
 
 def time_library(

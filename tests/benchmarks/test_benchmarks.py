@@ -228,11 +228,21 @@ def test_each_kernel_is_a_valid_model(kernel: kernels.Kernel) -> None:
     assert len(model.graph.node) == 1
 
 
-def test_a_picture_with_its_channels_last_is_the_same_model() -> None:
-    kernel = next(k for k in kernels.kernels() if k.family == "depthwise")
-    last = kernels.channels_last(kernels.float_model(kernel))
-    onnx.checker.check_model(last, full_check=True)
-    assert [n.op_type for n in last.graph.node] == ["Transpose", "Conv", "Transpose"]
+def test_a_kernel_is_held_against_the_lower_of_its_roofs() -> None:
+    level = limits.Level("L1", 1 << 20, 100e9)
+    known = limits.Limits(float_ops=50e9, int8_ops=0.0, levels=(level,))
+    shape = {"inner": 2e-3, "ours": 1.0, "peer": 1.0}
+    few = kernels.Kernel("few", "Relu", (1,), operations=0)
+    many = kernels.Kernel("many", "Conv", (1,), operations=20_000_000)
+    rows = [
+        kernels.Timed(kernel, "float", moved=50_000_000, **shape).row(known)
+        for kernel in (few, many)
+    ]
+    assert [row["of_bound"] for row in rows] == pytest.approx([0.25, 0.25])
+    rows.append(kernels.Timed(many, "float", moved=10_000, **shape).row(known))
+    assert rows[2]["of_bound"] == pytest.approx(0.2)
+    roofs = [line.split("|")[7].strip() for line in kernels.table(rows, known).splitlines()[4:7]]
+    assert roofs == ["25%, L1", "25%, L1", "20%, computing"]
 
 
 @pytest.mark.parametrize(("sweep", "network"), list(scaling.networks()))
