@@ -299,6 +299,18 @@ def test_a_choice_takes_the_limit_off_an_index(reproduce: Reproduce) -> None:
     says(ended, ["False"], "nothing: limits of indices may stand in a choice again")
 
 
+def test_a_number_less_itself_is_zero(reproduce: Reproduce) -> None:
+    ended = reproduce("""
+        w = Writer("kernel")
+        x, y = w.pointer("x", "float32", 1), w.pointer("y", "float32", 1)
+        w.store(y, 0, w.load(x, 0) - w.load(x, 0))
+        ready()
+        body = str(tirx.transform.StmtSimplify()(tvm.IRModule({"f": w.finish()})))
+        print("- x_buffer" in body)
+    """)
+    says(ended, ["False"], "nothing: an infinity less itself may make NaN in recurrent_digits_code")
+
+
 def test_there_is_no_erf_of_a_vector(reproduce: Reproduce) -> None:
     ended = reproduce("""
         assert "erff" in code(kernel(tirx.erf, 1))

@@ -8,12 +8,14 @@ import pytest
 from budgetc_specs.capability import Capability
 from budgetc_targets.expression import ACCUMULATOR, apply
 from budgetc_targets.kernels.recurrent import Recurrent
+from budgetc_targets.kernels.recurrent_digits import digits_for
 from budgetc_targets.recurrence import Cell, Stage
 from budgetc_targets.task import Access, Task
 from conftest import RunKernels
-from kernel_runner import AVX2, NEON, SSE2, WIDE, WIDE_EMULATED, Array, Job, Written, dense
+from kernel_runner import AVX2, DOTPROD, NEON, SSE2, WIDE, WIDE_EMULATED, Array, Job, Written, dense
 
 STEPS = 4
+AVX512 = WIDE if WIDE.native else WIDE_EMULATED
 
 
 def _one_stage() -> Cell:
@@ -131,6 +133,14 @@ def _job(
 def _jobs() -> list[Job]:
     jobs = []
     native = [WIDE] if WIDE.native else []
+    for sheet in (AVX512, DOTPROD):
+        jobs += [
+            _job(f"s8 {hidden}", sheet, CELLS["two"], hidden, 2, integer=True) for hidden in (3, 21)
+        ]
+    jobs += [
+        _job("s8 point", AVX512, BOTH["two"], 33, 6, point=point, initial=(0,), integer=True)
+        for point in (1, 2)
+    ]
     for sheet in (AVX2, SSE2, WIDE_EMULATED, NEON, *native):
         for hidden in (1, 3, 16, 21, 40):
             for kind, cells in CELLS.items():
@@ -233,6 +243,52 @@ def test_a_layer_is_what_numpy_says(name: str, written: dict[str, Written]) -> N
     tolerance = 8 * STEPS * np.sqrt(hidden) * 2**-24 * magnitude
     got = written[name].view(job.task.output)
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance)
+
+
+SPOILING = {"nan": np.nan, "infinity": -np.inf}
+
+
+def _spoilt(name: str) -> Job:
+    """Sums by digits where one state is no number; the cell hands them out as they are."""
+    cell = Cell(rows=1, states=1, gates=1, stages=())
+    cell = replace(cell, stages=(Stage(0, (0,), ((0, cell.summed(0)),)),))
+    job = _job(name, AVX512, (cell,), 20, initial=(0,), integer=True)
+    states = job.arrays[1].copy()
+    states[7] = SPOILING[name]
+    return replace(job, arrays=(job.arrays[0], states, *job.arrays[2:]))
+
+
+def _tiny() -> Job:
+    """States from one to the smallest numbers there are; their largest decides how far they are told apart."""
+    job = _job("tiny", AVX512, CELLS["one"], 40, initial=(0, 1), integer=True)
+    states = np.geomspace(1e-45, 1e-30, 40).astype(np.float32)
+    return replace(job, arrays=(job.arrays[0], states, states, *job.arrays[3:]))
+
+
+def test_states_that_are_no_numbers_spoil_every_sum_by_digits(run_kernels: RunKernels) -> None:
+    jobs = [_spoilt(name) for name in SPOILING]
+    written = run_kernels(jobs)
+    for job in jobs:
+        assert np.isnan(written[job.name].view(job.task.output)).all(), job.name
+
+
+def test_the_smallest_states_keep_sums_by_digits_finite(run_kernels: RunKernels) -> None:
+    job = _tiny()
+    got = run_kernels([job])[job.name].view(job.task.output)
+    np.testing.assert_allclose(got, _expected(job), rtol=0, atol=1e-6)
+
+
+def test_digits_are_for_dot_products_that_pay() -> None:
+    task = _job("s8", AVX512, BOTH["one"], 22, integer=True).task
+    assert {s.cpu: digits_for(task, s) is not None for s in (WIDE, DOTPROD, AVX2, SSE2, NEON)} == {
+        WIDE.cpu: True,
+        DOTPROD.cpu: True,
+        AVX2.cpu: False,
+        SSE2.cpu: False,
+        NEON.cpu: False,
+    }
+    real = replace(task, attributes=(*task.attributes, ("weight_type", "float32")))
+    assert digits_for(real, WIDE) is None
 
 
 def test_vectors_of_a_block_fit_the_registers() -> None:

@@ -64,10 +64,11 @@ def arithmetic(task: Task, capability: Capability) -> Arithmetic:
         name = EXACT_FOR_WIDE_WEIGHTS.get(name, name)
     if task.attribute("weight_range") < 128:
         name = _FOR_SYMMETRIC_WEIGHTS.get(name, name)
-    return _integer(name)
+    return dot_arithmetic(name)
 
 
-def _integer(name: str) -> Arithmetic:
+def dot_arithmetic(name: str) -> Arithmetic:
+    """The arithmetic of an integer dot product by its name."""
     kind = name.rstrip("0123456789")
     bits = int(name.removeprefix(kind))
     return Arithmetic(name, bits // 32, _OFFSETS.get(kind, 0), PRODUCTS_A_LANE.get(kind, 4))
@@ -117,7 +118,7 @@ def halved(chosen: Arithmetic) -> Arithmetic | None:
     if chosen.name == "float":
         return Arithmetic("float", chosen.lanes // 2) if chosen.lanes > 1 else None
     name = _NARROWER.get(chosen.name)
-    return _integer(name) if name else None
+    return dot_arithmetic(name) if name else None
 
 
 def balanced_bias(weight: Array, bias: Array, offset: int) -> Array:

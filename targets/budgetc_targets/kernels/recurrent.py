@@ -7,8 +7,9 @@ What a step is, the task's cells say (`recurrence.py`): LSTM, GRU and RNN are th
 gates was computed before, for all steps in one product. The units of a stage's gates lie side by side; sums of a block
 of so many `vectors` of them stay in registers over the whole product. Weights are packed in the order in which they are
 read, [direction][block][k][vector][lane], the last block padded with zeros: at batch 1 a step takes as long as its
-weights take from the cache. Weights in s8 are widened as they are read, their scales are columns of the cell. Sequences
-of a batch share the weights that are loaded, `rows` at a time. Code does not grow with the steps.
+weights take from the cache. Weights in s8 meet states as digits of a byte where a dot product makes that faster
+(`recurrent_digits`), else they are widened as they are read; their scales are columns of the cell. Sequences of a batch
+share the weights that are loaded, `rows` at a time. Code does not grow with the steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,23 +20,34 @@ import numpy as np
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Point
+from budgetc_targets.kernels import recurrent_digits
+from budgetc_targets.kernels.arithmetic import Arithmetic
+from budgetc_targets.kernels.recurrent_digits import (
+    DIGITS,
+    MOST_STACK,
+    WIDENING,
+    digits_for,
+    pack_digits,
+)
 from budgetc_targets.kernels.tiles import COSTS, knob, point
 from budgetc_targets.recurrence import Stage
 from budgetc_targets.task import Task
 
 MOST_ROWS = 4
 MOST_POINTS = 6
-WIDENING = 2.0
-"""Issue slots of making f32 of a vector of s8, beside loading it."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a stage's sums are formed: blocks of so many vectors, in so many independent chains of additions."""
+    """How a stage's sums are formed: blocks of so many vectors, in so many independent chains of additions.
+
+    With `digits` they are sums of bytes, by that dot product.
+    """
 
     count: int
     vectors: int
     chains: int
+    digits: Arithmetic | None = None
 
 
 class Recurrent:
@@ -91,6 +103,9 @@ class Recurrent:
             blocks = blocks_of(task, capability, point, number)
             width = blocks.vectors * capability.channel_block
             units = weight[:, list(stage.gates)].reshape(directions, -1, hidden)
+            if blocks.digits:
+                packed += pack_digits(units, blocks.count, width, blocks.digits)
+                continue
             padded = np.zeros((directions, blocks.count * width, hidden), weight.dtype)
             padded[:, : units.shape[1]] = units
             split = padded.reshape(directions, blocks.count, width, hidden)
@@ -110,8 +125,18 @@ def blocks_of(task: Task, capability: Capability, point: Point, number: int) -> 
     """The blocks of a stage at a point of the space."""
     hidden, vectors = task.output.shape[-1], knob(point, f"vectors{number}")
     units = len(task.attribute("cells")[0].stages[number].gates) * hidden
+    count = -(-units // (vectors * capability.channel_block))
+    digits = _digits(task, capability, knob(point, "rows"))
+    if digits:
+        return Blocks(count, vectors, 1, digits)
     chains = _chains(knob(point, "rows") * vectors, hidden, capability.vector_registers)
-    return Blocks(-(-units // (vectors * capability.channel_block)), vectors, chains)
+    return Blocks(count, vectors, chains)
+
+
+def _digits(task: Task, capability: Capability, rows: int) -> Arithmetic | None:
+    """The dot product of bytes that a task's sums are formed by, so many sequences at a time."""
+    kept = DIGITS * rows * recurrent_digits.plane(task.output.shape[-1])
+    return digits_for(task, capability) if kept <= MOST_STACK else None
 
 
 def _chains(sums: int, hidden: int, registers: int) -> int:
@@ -133,6 +158,10 @@ def _choices(
     hidden, cost = task.output.shape[-1], COSTS["float"]
     widening = WIDENING if task.attribute("weight_type") == "int8" else 0.0
     whole = -(-len(stage.gates) * hidden // capability.channel_block)
+    digits = _digits(task, capability, rows)
+    if digits:
+        yield from recurrent_digits.choices(digits, whole, rows, capability.vector_registers)
+        return
     for vectors in range(1, whole + 1):
         sums = rows * vectors
         if sums + rows + 2 > capability.vector_registers or sums > cost.most:

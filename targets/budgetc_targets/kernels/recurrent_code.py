@@ -10,6 +10,8 @@ from budgetc_targets.kernels.evaluate import evaluate
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.numbers import Numbers
 from budgetc_targets.kernels.recurrent import Blocks
+from budgetc_targets.kernels.recurrent_digits import plane
+from budgetc_targets.kernels.recurrent_digits_code import DigitProducts
 from budgetc_targets.kernels.rows import Row
 from budgetc_targets.kernels.writer import Value, Writer, cast, integer, intrinsic, literal, splat
 from budgetc_targets.recurrence import Cell
@@ -69,9 +71,17 @@ class _Builder:
         sizes = [self._matrix(number) * self.directions for number in range(len(blocks))]
         starts_at = [areas * self.area + sum(sizes[:number]) for number in range(len(blocks))]
         total = areas * self.area + (sum(sizes) if self.computed else 0)
-        if not self.computed:
-            kind = task.attribute("weight_type")
-            packed = [w.pointer(f"r{i}", kind, size) for i, size in enumerate(sizes)]
+        self.digits: DigitProducts | None = None
+        self.added: list[Value] = []
+        if blocks[0].digits:
+            most = max(b.vectors for b in blocks)
+            self.digits = DigitProducts(w, blocks[0].digits, self.hidden, rows, most)
+        packed = []
+        for i, size in enumerate([] if self.computed else sizes):
+            packed.append(w.pointer(f"r{i}", task.attribute("weight_type"), size))
+            if self.digits:
+                units = blocks[i].count * blocks[i].vectors * lanes
+                self.added.append(w.pointer(f"added{i}", "int32", self.directions * units))
         self.y = w.pointer("y", "float32", task.output.extent)
         self.scratch = w.pointer("scratch", "float32", total)
         self.bytes = -(-4 * total // 64) * 64
@@ -90,7 +100,8 @@ class _Builder:
     def _matrix(self, number: int) -> int:
         """Elements of a stage's packed weights in one direction."""
         blocks = self.blocks[number]
-        return blocks.count * self.hidden * blocks.vectors * self.lanes
+        depth = plane(self.hidden) if blocks.digits else self.hidden
+        return blocks.count * depth * blocks.vectors * self.lanes
 
     def _pack(self) -> None:
         """Computed weights into the order in which they are read."""
@@ -225,6 +236,9 @@ class _Builder:
 
     def _product(self, number: int, d: Value, base: Value) -> None:
         """The sums of a stage's gates, all units, for every sequence of the tile."""
+        if self.digits:
+            self._digit_product(self.digits, number, d, base)
+            return
         w, stage, blocks = self.writer, self.cell.stages[number], self.blocks[number]
         lanes, hidden, chains = self.lanes, self.hidden, blocks.chains
         weights, at = self.weights[number]
@@ -266,6 +280,23 @@ class _Builder:
                 for vector in range(count):
                     to = self._sums(base, n) + (b * count + vector) * lanes
                     w.store(self.scratch, to, sum_of(n, vector), lanes)
+
+    def _digit_product(self, products: DigitProducts, number: int, d: Value, base: Value) -> None:
+        """The same by digits of the rows."""
+        w, blocks, source = self.writer, self.blocks[number], self.cell.stages[number].source
+        for n in range(self.tile):
+            products.cut(n, self.scratch, self._row(base, n, source))
+        width, matrix = blocks.vectors * self.lanes, self._matrix(number)
+        with w.loop("b", blocks.count) as b:
+
+            def store(n: int, vector: int, value: Value) -> None:
+                to = self._sums(base, n) + b * width + vector * self.lanes
+                w.store(self.scratch, to, value, self.lanes)
+
+            weights, _ = self.weights[number]
+            at = d * matrix + b * (matrix // blocks.count)
+            added = (self.added[number], (d * blocks.count + b) * width)
+            products.block((weights, at), added, blocks.vectors, store)
 
     def _update(self, number: int, t: Value, d: Value, first: Value, base: Value) -> None:
         """What the stage makes of its sums, by the cell of the direction."""

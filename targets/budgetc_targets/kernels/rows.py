@@ -7,11 +7,11 @@ from budgetc_targets.kernels.writer import Value, Writer, integer, literal
 
 
 class Row:
-    """A row of `length` f32 elements, in vectors of `lanes`."""
+    """A row of `length` elements of 32 bits, in vectors of `lanes`."""
 
     def __init__(self, writer: Writer, length: int, lanes: int) -> None:
         self._writer, self._length, self._lanes = writer, length, lanes
-        self._state = writer.local("state", "float32", lanes + 1)
+        self._states = {"float32": writer.local("state", "float32", lanes + 1)}
 
     def pieces(self, name: str) -> Iterator[tuple[Value, int]]:
         """Whole vectors in a loop, then what is left in smaller ones: (first element, lanes)."""
@@ -27,11 +27,15 @@ class Row:
         first: float,
         element: Callable[[Value, int], Value],
         combine: Callable[[Value, Value], Value],
+        dtype: str = "float32",
     ) -> Value:
         """All elements combined, from `first` on; lanes are kept apart until the end."""
-        w, state, lanes = self._writer, self._state, self._lanes
-        w.store(state, 0, literal(first, "float32", lanes), lanes)
-        w.store(state, lanes, literal(first, "float32"))
+        w, lanes = self._writer, self._lanes
+        if dtype not in self._states:
+            self._states[dtype] = w.local(f"state_{dtype}", dtype, lanes + 1)
+        state = self._states[dtype]
+        w.store(state, 0, literal(first, dtype, lanes), lanes)
+        w.store(state, lanes, literal(first, dtype))
         for i, count in self.pieces("i"):
             value = element(i, count)
             if count == lanes:
