@@ -59,8 +59,7 @@ class Depthwise:
     def space(self, task: Task, capability: Capability) -> Sequence[Point]:
         """How many pixels of a row share their activations, by the work and the vectors loaded."""
         if not _arithmetic(task, capability).integer:
-            threads = capability.threads if task.parallel else 1
-            return float_space(task, capability.vector_registers, threads)
+            return float_space(task, capability)
         found = _quads(task, capability)
         if found:
             return [*_quad_space(task, found[1]), *self._tap_space(task, capability)[:1]]

@@ -8,6 +8,8 @@ pixels of a 3x3 kernel takes 24 loads for 72 multiply-adds, one row of 8 takes 7
 from collections.abc import Sequence
 from functools import cached_property
 
+from budgetc_specs.capability import Capability
+
 from budgetc_targets.contract import Point
 from budgetc_targets.kernels.tiles import point
 from budgetc_targets.task import Task
@@ -19,6 +21,10 @@ MOST_POINTS = 6
 
 _LOAD = 0.25
 """Issue slots of a load beside multiply-adds."""
+_FAR_LOAD = 2.0
+"""The same where pixels lie so far apart that those of a tile have but two sets of the level 1 cache to themselves."""
+_SETS = 16
+"""The part of a level 1 cache of eight ways that lies between such pixels."""
 _STORE = 0.3
 _ROUND = 3.0
 """Of the loop around a tile."""
@@ -38,6 +44,7 @@ class FloatTile:
         self.stride: tuple[int, int] = task.attribute("stride")
         self.dilation: tuple[int, int] = task.attribute("dilation")
         self.rows, self.pixels = rows, pixels
+        self.pixel_bytes = 4 * task.inputs[0].strides[3]
 
     def readers(self, pixels: int) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
         """By row and column of the input, in memory's order: (row, pixel, number of the tap) of each reader."""
@@ -62,14 +69,15 @@ class FloatTile:
         kh, kw = self.kernel
         return min(kh, self.rows) * kw
 
-    def cost(self, registers: int) -> float:
+    def cost(self, registers: int, l1_bytes: int) -> float:
         """Issue slots for one vector of channels."""
+        load = _FAR_LOAD if self.pixel_bytes % (l1_bytes // _SETS) == 0 else _LOAD
         sums, taps = self.rows * self.pixels, self.kernel[0] * self.kernel[1]
         homeless = max(0, sums + self.live_weights + 2 - registers)
         share = min(1.0, homeless / self.live_weights)
         starved = max(1.0, (sums + _ENOUGH) / (2 * sums))
         products = sums * taps * (1 + _FROM_MEMORY * share) * starved
-        return products + self.loads * _LOAD + sums * _STORE + _ROUND
+        return products + self.loads * load + sums * _STORE + _ROUND
 
 
 def job_rows(task: Task, rows: int) -> int:
@@ -78,11 +86,13 @@ def job_rows(task: Task, rows: int) -> int:
     return -(-height // rows)
 
 
-def float_space(task: Task, registers: int, threads: int) -> Sequence[Point]:
+def float_space(task: Task, capability: Capability) -> Sequence[Point]:
     """Tiles ranked by the slots of the thread that has most of them; a few, the best guess first.
 
     Measured on Zen 4, every guess is within a tenth of the fastest tile.
     """
+    registers, l1_bytes = capability.vector_registers, capability.l1_bytes
+    threads = capability.threads if task.parallel else 1
     batch, _, height, width = task.output.shape
     ranked: list[tuple[float, int, Point]] = []
     for rows in range(1, min(height, MOST_ROWS) + 1):
@@ -94,7 +104,7 @@ def float_space(task: Task, registers: int, threads: int) -> Sequence[Point]:
                 continue
             bands = -(-batch * job_rows(task, rows) // threads)
             across = -(-width // pixels)
-            price = bands * across * FloatTile(task, rows, pixels).cost(registers)
+            price = bands * across * FloatTile(task, rows, pixels).cost(registers, l1_bytes)
             ranked.append((price, sums, point(lines=rows, pixels=pixels)))
     best = min(ranked)[0]
     ranked.sort(key=lambda r: (best, r[1], r[0]) if r[0] <= _NEARLY * best else (r[0], r[1], r[0]))
