@@ -5,7 +5,7 @@ from tvm import tirx
 from budgetc_targets.contract import Kernel, Point
 from budgetc_targets.kernels.epilogue import Epilogue, powers
 from budgetc_targets.kernels.jobs import spread
-from budgetc_targets.kernels.tiles import knob, split_row
+from budgetc_targets.kernels.tiles import knob
 from budgetc_targets.kernels.writer import Value, Writer, integer, intrinsic, literal, splat
 from budgetc_targets.task import Task
 
@@ -16,9 +16,9 @@ Columns = list[tuple[Value, int]]
 def build(task: Task, lanes: int, point: Point, name: str) -> Kernel:
     """The function for a task at one point of the family's space."""
     builder = _Builder(task, lanes, point, name)
-    batch, heads, _, columns = task.output.shape
-    groups = -(-columns // (lanes * builder.vectors)) if columns >= lanes else 1
-    return spread(builder.writer, (batch, heads, groups), builder.block, parallel=task.parallel)
+    batch, heads, rows, _ = task.output.shape
+    jobs = (batch, heads, -(-rows // builder.rows))
+    return spread(builder.writer, jobs, builder.tiles, parallel=task.parallel)
 
 
 class _Builder:
@@ -37,18 +37,21 @@ class _Builder:
         self.slots = max(self.vectors, len(self.small))
         self.acc = self.writer.local("acc", "float32", self.rows * self.slots * lanes)
 
-    def block(self, b: Value, h: Value, group: Value) -> None:
-        """All rows of one group of columns."""
-        columns = self.task.output.shape[3]
-        chosen: Columns = list(self.small)
-        for v in range(0 if chosen else self.vectors):
-            at = (group * self.vectors + v) * self.lanes
-            if columns % self.lanes:
-                at = tirx.min(at, columns - self.lanes)
-            chosen.append((at, self.lanes))
-        for first, count, rows in split_row(self.task.output.shape[2], self.rows):
-            with self.writer.loop(f"t{first}", count) as t:
-                self._tile(b, h, t * rows + first, rows, chosen)
+    def tiles(self, b: Value, h: Value, job: Value) -> None:
+        """Some whole rows of the result, which are written from one end to the other; the last overlap."""
+        rows, columns = self.task.output.shape[2:]
+        row = job * self.rows
+        if rows % self.rows:
+            row = tirx.min(row, rows - self.rows)
+        groups = -(-columns // (self.lanes * self.vectors)) if columns >= self.lanes else 1
+        with self.writer.loop("g", groups) as group:
+            chosen: Columns = list(self.small)
+            for v in range(0 if chosen else self.vectors):
+                at = (group * self.vectors + v) * self.lanes
+                if columns % self.lanes:
+                    at = tirx.min(at, columns - self.lanes)
+                chosen.append((at, self.lanes))
+            self._tile(b, h, row, self.rows, chosen)
 
     def _tile(self, b: Value, h: Value, row: Value, rows: int, columns: Columns) -> None:
         w, (left, right) = self.writer, self.task.inputs
