@@ -66,16 +66,16 @@ def table(target: Target) -> Table | None:
         rows.append(
             (
                 Value(f"{number} {name}"),
-                Value(figures.visible(text, _LONGEST_RECIPE)),
                 Value(figures.count(epochs) if epochs else figures.ABSENT, epochs),
                 _cell(found, found.size, figures.size),
                 _cell(found, found.memory, figures.size),
                 _cell(found, found.latency, figures.time),
                 _cell(found, found.drop, figures.points),
+                Value(figures.visible(text, _LONGEST_RECIPE)),
             )
         )
-    names = ("step", "what was done", "epochs", "size", "memory", "latency", "quality drop")
-    return Table(names, (False, False, *[True] * 5), tuple(rows))
+    names = ("step", "epochs", "size", "memory", "latency", "quality drop", "what was done")
+    return Table(names, (False, *[True] * 5, False), tuple(rows))
 
 
 def trainings(target: Target, most: int) -> Table | None:
@@ -91,19 +91,19 @@ def trainings(target: Target, most: int) -> Table | None:
         rows.append(
             (
                 Value(str(number), number),
-                Value(figures.visible(each.recipe, _LONGEST_RECIPE)),
                 Value(each.phase),
                 Value(figures.count(each.rung), each.rung),
                 Value(figures.count(each.epochs), each.epochs),
                 _cell(found, found.size, figures.size),
                 _cell(found, found.drop, figures.points),
                 Value(figures.visible(outcome, _LONGEST_RECIPE)),
+                Value(figures.visible(each.recipe, _LONGEST_RECIPE)),
             )
         )
-    names = ("#", "recipe", "phase", "rung", "epochs", "size", "quality drop", "outcome")
+    names = ("#", "phase", "rung", "epochs", "size", "quality drop", "outcome", "recipe")
     return Table(
         names,
-        (True, False, False, True, True, True, True, False),
+        (True, False, True, True, True, True, False, False),
         tuple(rows),
         len(target.strategy.trials) - len(rows),
     )
