@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from budgetc.baseline import make_session
 from budgetc.kitchen import Kitchen
 from budgetc.model import parse_model
 from budgetc.registry import find_target
@@ -70,16 +69,13 @@ def rows(name: str, folder: Path, case: models.Case) -> list[dict[str, Any]]:
         print(f"{name}: {recipe or BEFORE}", file=sys.stderr, flush=True)
         text = f"{BEFORE} | {recipe} | clean" if recipe else BEFORE
         (model,), _ = kitchen.cook(parse_recipe(text))
-        session = make_session(model.data, exact_integers=True)
-        answers = [next(iter(session.run({made.port: each[None]}).values())) for each in samples]
-        right = np.array([int(each.argmax()) for each in answers]) == labels
         found.append(
             {
                 "model": name,
                 "recipe": recipe,
                 "parameters": model.parameter_count,
                 "weight_bytes": model.weight_bytes,
-                "top1": float(right.mean()),
+                "top1": models.top1(model.data, made.port, samples, labels),
             }
         )
     return found

@@ -1,4 +1,4 @@
-"""The survey's ladder: width x augmentation x distillation x int8, in bytes and top-1 of the library that is built.
+"""The survey's ladder: width x augmentation x distillation x int8, in bytes of weights and top-1.
 
 Source of the experiment: Menghani 2021, arXiv 2106.08962, whose case study walks such a ladder with a network for
 CIFAR-10, by two strategies: shrink and improve; grow, improve and shrink.
@@ -6,6 +6,7 @@ CIFAR-10, by two strategies: shrink and improve; grow, improve and shrink.
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -17,20 +18,17 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from budgetc.build import write_models
-from budgetc.compile import compile as compile_spec
 from budgetc.kitchen import Kitchen
-from budgetc.model import Model, load_model
-from budgetc.progress import Event
+from budgetc.learning import Learning
+from budgetc.model import Model, load_model, parse_model
 from budgetc.registry import find_target
-from budgetc_specs.document import load_spec
 from budgetc_specs.recipe import parse_recipe
 
 from benchmarks import machine, models, tables
 from benchmarks.ladder import Move, Point, ladder
 
 WIDTHS = (1.0, 0.5, 0.25)
-EPOCHS = 10
+EPOCHS = 8
 TRAINING = {"mnist5k_cnn": "mnist5k", "animalmnist_dscnn": "animalmnist"}
 """The models, and how the files of their training data begin in the folder that `--models` names."""
 
@@ -102,7 +100,7 @@ STRATEGIES: Mapping[str, tuple[tuple[str, tuple[float, bool, bool, bool]], ...]]
 """The strategies as moves from point to point: width, augmented, distilled, coded."""
 
 
-def randomised(model: Model, seed: int) -> ir.Model:
+def randomised(model: Model, seed: int) -> Model:
     """A model of the same shape that has learned nothing.
 
     Weights are normal with the variance that keeps that of what goes through (He et al. 2015, arXiv 1502.01852);
@@ -126,11 +124,11 @@ def randomised(model: Model, seed: int) -> ir.Model:
             else:
                 continue
             value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
-    return made
+    return parse_model(ir.to_proto(made).SerializeToString(), "random weights")
 
 
 class Ladder:
-    """One model's points, built in a folder.
+    """One model's points, made in a folder.
 
     Args:
         name: the model.
@@ -141,50 +139,37 @@ class Ladder:
 
     def __init__(self, name: str, case: models.Case, training: Path, folder: Path) -> None:
         assert case.data is not None
-        self._name, self._folder, self._data = name, folder, case.data
+        self._name, self._port = name, case.port
+        self._folder, self._data = folder, case.data
         folder.mkdir(parents=True, exist_ok=True)
-        shape = (1, *case.shape)
-        self._model = load_model(case.file, {case.port: shape})
-        self._port, self._training = case.port, folder / "train.npz"
+        self._model = load_model(case.file, {case.port: (1, *case.shape)})
+        self._sheet = find_target("host").capability(None, 1)
+        self._training = folder / "train.npz"
         self._write_training(training)
 
     def run(self, rung: Rung) -> dict[str, Any]:
-        """Train, build, measure."""
-        file = self._folder / "model.onnx"
-        write_models(self._model, file)
-        if not rung.distilled:
-            file = self._alone(rung)
-        document: dict[str, Any] = {
-            "budgetc": 1,
-            "model": str(file),
-            "data": {
-                "train": str(self._training),
-                "calibration": str(self._data / "calibration.npz"),
-                "evaluation": str(self._data / "evaluation.npz"),
-            },
-            "learning": {
-                "augment": list(AUGMENTATIONS[self._name]) if rung.augmented else [],
-                "time": "30 min",
-            },
-            "passes": rung.recipe,
-            "search": {"seed": rung.seed},
-            "output": {"name": "model"},
-        }
-        spec = self._folder / "spec.json"
-        spec.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        """Train, and judge on the evaluation data; what was trained before is taken up."""
         begin = time.monotonic()
-        out = self._folder / "artefact"
-        (found,) = compile_spec(load_spec(spec), out=out, observer=_tell).targets
-        if found.chosen is None or found.chosen.measurement is None:
-            raise SystemExit(f"{rung.recipe}: {found.certificate or 'nothing was built'}")
-        measured = found.chosen.measurement
-        assert measured.quality is not None
+        model = self._model if rung.distilled else self._random(rung)
+        learning = Learning(
+            samples=self._training,
+            caution="",
+            teacher=None,
+            augmentations=AUGMENTATIONS[self._name] if rung.augmented else (),
+            folder=self._folder,
+            seed=rung.seed,
+            seconds=math.inf,
+        )
+        calibration = str(self._data / "calibration.npz")
+        kitchen = Kitchen([model], self._sheet, calibration, self._name, learning)
+        (made,), _ = kitchen.cook(parse_recipe(rung.recipe), says=_say)
+        with np.load(self._data / "evaluation.npz") as data:
+            top1 = models.top1(made.data, self._port, data[self._port], data["label"])
         return {
             **asdict(rung),
             "recipe": rung.recipe,
-            "weight_bytes": found.chosen.weight_bytes,
-            "library_bytes": measured.size.deployed,
-            "top1": measured.quality.value,
+            "weight_bytes": made.weight_bytes,
+            "top1": top1,
             "seconds": time.monotonic() - begin,
         }
 
@@ -200,14 +185,12 @@ class Ladder:
             }
         np.savez(self._training, **arrays)
 
-    def _alone(self, rung: Rung) -> Path:
+    def _random(self, rung: Rung) -> Model:
         """A network of that width that has learned nothing yet."""
         recipe = f"clean | prune{{align=1,ratio={1 - rung.width:g}}}" if rung.width < 1 else "clean"
-        sheet = find_target("host").capability(None, 1)
-        (shaped,), _ = Kitchen([self._model], sheet, None, self._name).cook(parse_recipe(recipe))
-        file = self._folder / f"random-{rung.width:g}-{rung.seed}.onnx"
-        file.write_bytes(ir.to_proto(randomised(shaped, rung.seed)).SerializeToString())
-        return file
+        kitchen = Kitchen([self._model], self._sheet, None, self._name)
+        (shaped,), _ = kitchen.cook(parse_recipe(recipe))
+        return randomised(shaped, rung.seed)
 
 
 Rows = Sequence[Mapping[str, Any]]
@@ -219,7 +202,6 @@ class Mean:
 
     rung: Rung
     weight_bytes: int
-    library_bytes: int
     top1: tuple[float, ...]
 
     @property
@@ -246,7 +228,6 @@ def means(rows: Rows) -> list[Mean]:
         Mean(
             rung,
             max(row["weight_bytes"] for row in same),
-            max(row["library_bytes"] for row in same),
             tuple(row["top1"] for row in same),
         )
         for rung, same in sorted(
@@ -374,10 +355,8 @@ def _yes(flag: bool) -> str:
     return "yes" if flag else "no"
 
 
-def _tell(event: Event) -> None:
-    if "epoch" not in event.text:
-        return
-    print(f"  {event.text}", file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

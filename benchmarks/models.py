@@ -164,6 +164,13 @@ def prepare(name: str, case: Case, folder: Path) -> Prepared:
     return made
 
 
+def top1(data: bytes, port: str, samples: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """The share of samples that a model with one output puts into their class, in onnxruntime."""
+    session = make_session(data, exact_integers=True)
+    answers = [next(iter(session.run({port: each[None]}).values())) for each in samples]
+    return float((np.array([int(each.argmax()) for each in answers]) == labels).mean())
+
+
 def made_up(case: Case, count: int, seed: int) -> Floats:
     """Smooth random samples: nearer to pictures than white noise is."""
     random = np.random.default_rng(seed)
