@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from benchmarks.svg import FONT, paper
+
 _LABEL, _PLOT, _RIGHT = 240, 460, 70
 _BAR, _GAP, _HEAD, _FOOT = 11, 9, 52, 44
-_FONT = "font-family='system-ui, sans-serif' font-size='12'"
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ def bars(title: str, rows: Sequence[str], series: Sequence[Series], axis: str) -
     def at(value: float) -> float:
         return _LABEL + _PLOT * (math.log(value / low) / math.log(high / low))
 
-    drawn = [f"<text x='12' y='20' {_FONT} font-weight='600' fill='#24292f'>{escape(title)}</text>"]
+    drawn = [f"<text x='12' y='20' {FONT} font-weight='600' fill='#24292f'>{escape(title)}</text>"]
     left = 12.0
     for each in series:
         drawn.append(_box(left, 30, 10, 10, each.colour))
         drawn.append(
-            f"<text x='{left + 15:.0f}' y='39' {_FONT} fill='#57606a'>{escape(each.name)}</text>"
+            f"<text x='{left + 15:.0f}' y='39' {FONT} fill='#57606a'>{escape(each.name)}</text>"
         )
         left += 40 + 6.5 * len(each.name)
     for tick in _ticks(low, high):
@@ -57,13 +58,13 @@ def bars(title: str, rows: Sequence[str], series: Sequence[Series], axis: str) -
             f"<line x1='{x:.1f}' y1='{_HEAD}' x2='{x:.1f}' y2='{bottom}' stroke='{stroke}'/>"
         )
         drawn.append(
-            f"<text x='{x:.1f}' y='{bottom + 16}' text-anchor='middle' {_FONT} fill='#57606a'>{tick:g}</text>"
+            f"<text x='{x:.1f}' y='{bottom + 16}' text-anchor='middle' {FONT} fill='#57606a'>{tick:g}</text>"
         )
     for index, row in enumerate(rows):
         top = _HEAD + group * index + _GAP / 2
         middle = top + _BAR * len(series) / 2 + 4
         drawn.append(
-            f"<text x='{_LABEL - 8}' y='{middle:.1f}' text-anchor='end' {_FONT} fill='#24292f'>{escape(row)}</text>"
+            f"<text x='{_LABEL - 8}' y='{middle:.1f}' text-anchor='end' {FONT} fill='#24292f'>{escape(row)}</text>"
         )
         for place, each in enumerate(series):
             value = each.values[index]
@@ -73,18 +74,13 @@ def bars(title: str, rows: Sequence[str], series: Sequence[Series], axis: str) -
             y = top + _BAR * place
             drawn.append(_box(start, y, end - start, _BAR - 1, each.colour))
             drawn.append(
-                f"<text x='{end + 4:.1f}' y='{y + _BAR - 2:.1f}' {_FONT.replace('12', '10')} fill='#57606a'>"
+                f"<text x='{end + 4:.1f}' y='{y + _BAR - 2:.1f}' {FONT.replace('12', '10')} fill='#57606a'>"
                 f"{value:.2f}</text>"
             )
     drawn.append(
-        f"<text x='{_LABEL}' y='{bottom + 34}' {_FONT} fill='#57606a'>{escape(axis)}</text>"
+        f"<text x='{_LABEL}' y='{bottom + 34}' {FONT} fill='#57606a'>{escape(axis)}</text>"
     )
-    head = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' "
-        f"viewBox='0 0 {width} {height}' role='img' aria-label='{escape(title, quote=True)}'>"
-    )
-    paper = f"<rect width='{width}' height='{height}' fill='#ffffff'/>"
-    return "\n".join([head, paper, *drawn, "</svg>"]) + "\n"
+    return paper(title, width, height, drawn)
 
 
 def _box(x: float, y: float, width: float, height: float, colour: str) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from benchmarks.svg import FONT, GRID, INK, PALE, paper
+
 _LEFT, _WIDTH, _RIGHT = 64, 620, 24
 _TOP, _HEIGHT, _FOOT = 40, 360, 52
 _LINE = 18
-_INK, _PALE, _GRID = "#24292f", "#57606a", "#d0d7de"
-_FONT = "font-family='system-ui, sans-serif' font-size='12'"
 _COLOURS = ("#0969da", "#bc4c00", "#1a7f37")
 _ROOM = 0.06
 
@@ -60,35 +60,29 @@ def ladder(title: str, points: Sequence[Point], moves: Sequence[Move], keys: Seq
             f"{len(points)} points and {len(moves)} moves; at least one, at most {len(_COLOURS)}"
         )
         raise ValueError(message)
-    paper = _Paper(points)
-    drawn = [_text(12, 22, title, _INK, "start", " font-weight='600'"), *paper.grid()]
+    axes = _Axes(points)
+    drawn = [_text(12, 22, title, INK, "start", " font-weight='600'"), *axes.grid()]
     for colour, move in zip(_COLOURS, moves, strict=False):
-        places = [paper.at(point.size, point.quality) for _, point in move.stops]
+        places = [axes.at(point.size, point.quality) for _, point in move.stops]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         drawn.append(
             f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2' stroke-opacity='0.8'/>"
         )
         for number, (x, y) in enumerate(places, 1):
             drawn.append(_text(x + 9, y - 7, str(number), colour, "start", " font-weight='600'"))
-    drawn += [_mark(point, *paper.at(point.size, point.quality)) for point in points]
+    drawn += [_mark(point, *axes.at(point.size, point.quality)) for point in points]
     bottom = _TOP + _HEIGHT + _FOOT
     for colour, move in zip(_COLOURS, moves, strict=False):
         stops = ", ".join(f"{number} {name}" for number, (name, _) in enumerate(move.stops, 1))
         drawn.append(_text(_LEFT, bottom, f"{move.name}: {stops}", colour, "start"))
         bottom += _LINE
     for key in keys:
-        drawn.append(_text(_LEFT, bottom, key, _PALE, "start"))
+        drawn.append(_text(_LEFT, bottom, key, PALE, "start"))
         bottom += _LINE
-    width = _LEFT + _WIDTH + _RIGHT
-    head = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{bottom}' "
-        f"viewBox='0 0 {width} {bottom}' role='img' aria-label='{escape(title, quote=True)}'>"
-    )
-    ground = f"<rect width='{width}' height='{bottom}' fill='#ffffff'/>"
-    return "\n".join([head, ground, *drawn, "</svg>"]) + "\n"
+    return paper(title, _LEFT + _WIDTH + _RIGHT, bottom, drawn)
 
 
-class _Paper:
+class _Axes:
     """Where bytes and shares lie."""
 
     def __init__(self, points: Sequence[Point]) -> None:
@@ -110,21 +104,21 @@ class _Paper:
             if self._least <= size <= self._most:
                 x, _ = self.at(size, self._low)
                 drawn.append(_line((x, _TOP), (x, _TOP + _HEIGHT)))
-                drawn.append(_text(x, _TOP + _HEIGHT + 16, f"{size / 1000:g}", _PALE, "middle"))
+                drawn.append(_text(x, _TOP + _HEIGHT + 16, f"{size / 1000:g}", PALE, "middle"))
         step = next(
             s for s in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2) if (self._high - self._low) / s <= 8
         )
         for number in range(math.ceil(self._low / step), math.floor(self._high / step) + 1):
             _, y = self.at(self._least, number * step)
             drawn.append(_line((_LEFT, y), (_LEFT + _WIDTH, y)))
-            drawn.append(_text(_LEFT - 8, y + 4, f"{number * step:g}", _PALE, "end"))
+            drawn.append(_text(_LEFT - 8, y + 4, f"{number * step:g}", PALE, "end"))
         axis = "top-1 (up) against kB of weights (right)"
-        return [*drawn, _text(_LEFT, _TOP + _HEIGHT + 34, axis, _PALE, "start")]
+        return [*drawn, _text(_LEFT, _TOP + _HEIGHT + 34, axis, PALE, "start")]
 
 
 def _mark(point: Point, x: float, y: float) -> str:
     size = 3.5 if point.small else 5.5
-    paint = f"fill='{_INK if point.filled else '#ffffff'}' stroke='{_INK}' stroke-width='1.5'"
+    paint = f"fill='{INK if point.filled else '#ffffff'}' stroke='{INK}' stroke-width='1.5'"
     title = f"<title>{escape(point.label)}</title>"
     if point.square:
         box = f"x='{x - size:.1f}' y='{y - size:.1f}' width='{2 * size:g}' height='{2 * size:g}'"
@@ -134,9 +128,9 @@ def _mark(point: Point, x: float, y: float) -> str:
 
 def _line(start: tuple[float, float], end: tuple[float, float]) -> str:
     (x, y), (u, v) = start, end
-    return f"<line x1='{x:.1f}' y1='{y:.1f}' x2='{u:.1f}' y2='{v:.1f}' stroke='{_GRID}'/>"
+    return f"<line x1='{x:.1f}' y1='{y:.1f}' x2='{u:.1f}' y2='{v:.1f}' stroke='{GRID}'/>"
 
 
 def _text(x: float, y: float, words: str, colour: str, anchor: str, more: str = "") -> str:
     place = f"x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}'"
-    return f"<text {place} {_FONT}{more} fill='{colour}'>{escape(words)}</text>"
+    return f"<text {place} {FONT}{more} fill='{colour}'>{escape(words)}</text>"

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from html import escape
 
 from benchmarks.limits import Limits
+from benchmarks.svg import FONT, GRID, INK, PALE, paper
 
 _LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT, _FOOT = 70, 50, 620, 380, 150, 50
-_FONT = "font-family='system-ui, sans-serif' font-size='12'"
 _COLOURS = {"float": "#0969da", "int8": "#bf3989"}
-_INK, _PALE = "#24292f", "#57606a"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def roofline(title: str, limits: Limits, points: Sequence[Point]) -> str:
         raise ValueError("no kernel to draw")
     roofs = {"float": limits.float_ops, "int8": limits.int8_ops}
     axes = _Axes(points, max(roofs.values()))
-    drawn = [f"<text x='12' y='20' {_FONT} font-weight='600' fill='{_INK}'>{escape(title)}</text>"]
+    drawn = [f"<text x='12' y='20' {FONT} font-weight='600' fill='{INK}'>{escape(title)}</text>"]
     drawn += axes.grid()
     for precision, roof in roofs.items():
         if roof:
@@ -47,11 +46,11 @@ def roofline(title: str, limits: Limits, points: Sequence[Point]) -> str:
         corner = min(axes.most_x, top / level.read)
         drawn.append(
             axes.line(
-                (axes.least_x, level.read * axes.least_x), (corner, level.read * corner), _PALE
+                (axes.least_x, level.read * axes.least_x), (corner, level.read * corner), PALE
             )
         )
         start = max(axes.least_x, axes.least_y / level.read)
-        drawn.append(axes.text(start * 1.15, level.read * start * 1.15, level.name, _PALE))
+        drawn.append(axes.text(start * 1.15, level.read * start * 1.15, level.name, PALE))
     for point in points:
         x, y = axes.at(point.intensity, point.speed)
         drawn.append(
@@ -59,12 +58,7 @@ def roofline(title: str, limits: Limits, points: Sequence[Point]) -> str:
             f"<title>{escape(point.label)}, {point.precision}: {point.speed / 1e9:.1f} GOPS</title></circle>"
         )
     width, height = _LEFT + _WIDTH + _RIGHT, _TOP + _HEIGHT + _FOOT
-    head = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' "
-        f"viewBox='0 0 {width} {height}' role='img' aria-label='{escape(title, quote=True)}'>"
-    )
-    paper = f"<rect width='{width}' height='{height}' fill='#ffffff'/>"
-    return "\n".join([head, paper, *drawn, "</svg>"]) + "\n"
+    return paper(title, width, height, drawn)
 
 
 class _Axes:
@@ -90,27 +84,27 @@ class _Axes:
 
     def text(self, x: float, y: float, words: str, colour: str) -> str:
         left, top = self.at(x, y)
-        return f"<text x='{left + 6:.1f}' y='{top - 4:.1f}' {_FONT} fill='{colour}'>{escape(words)}</text>"
+        return f"<text x='{left + 6:.1f}' y='{top - 4:.1f}' {FONT} fill='{colour}'>{escape(words)}</text>"
 
     def grid(self) -> list[str]:
         drawn = []
         for exponent in range(round(math.log10(self.least_x)), round(math.log10(self.most_x)) + 1):
             x, _ = self.at(10.0**exponent, self.least_y)
             drawn.append(
-                f"<line x1='{x:.1f}' y1='{_TOP}' x2='{x:.1f}' y2='{_TOP + _HEIGHT}' stroke='#d0d7de'/>"
-                f"<text x='{x:.1f}' y='{_TOP + _HEIGHT + 16}' text-anchor='middle' {_FONT} fill='{_PALE}'>"
+                f"<line x1='{x:.1f}' y1='{_TOP}' x2='{x:.1f}' y2='{_TOP + _HEIGHT}' stroke='{GRID}'/>"
+                f"<text x='{x:.1f}' y='{_TOP + _HEIGHT + 16}' text-anchor='middle' {FONT} fill='{PALE}'>"
                 f"{10.0**exponent:g}</text>"
             )
         for exponent in range(round(math.log10(self.least_y)), round(math.log10(self.most_y)) + 1):
             _, y = self.at(self.least_x, 10.0**exponent)
             drawn.append(
-                f"<line x1='{_LEFT}' y1='{y:.1f}' x2='{_LEFT + _WIDTH}' y2='{y:.1f}' stroke='#d0d7de'/>"
-                f"<text x='{_LEFT - 8}' y='{y + 4:.1f}' text-anchor='end' {_FONT} fill='{_PALE}'>"
+                f"<line x1='{_LEFT}' y1='{y:.1f}' x2='{_LEFT + _WIDTH}' y2='{y:.1f}' stroke='{GRID}'/>"
+                f"<text x='{_LEFT - 8}' y='{y + 4:.1f}' text-anchor='end' {FONT} fill='{PALE}'>"
                 f"{10.0 ** (exponent - 9):g}</text>"
             )
         drawn.append(
-            f"<text x='{_LEFT}' y='{_TOP + _HEIGHT + 36}' {_FONT} fill='{_PALE}'>"
+            f"<text x='{_LEFT}' y='{_TOP + _HEIGHT + 36}' {FONT} fill='{PALE}'>"
             "operations per byte that must be moved</text>"
-            f"<text x='{_LEFT}' y='{_TOP - 10}' {_FONT} fill='{_PALE}'>10^9 operations a second</text>"
+            f"<text x='{_LEFT}' y='{_TOP - 10}' {FONT} fill='{PALE}'>10^9 operations a second</text>"
         )
         return drawn
