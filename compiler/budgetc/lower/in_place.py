@@ -13,7 +13,7 @@ from budgetc.lower.placement import Storage
 from budgetc.lower.sharing import form_of
 from budgetc.lower.steps import Argument, Step, Steps
 
-OVERWRITING = ("elementwise", "convolution", "winograd")
+OVERWRITING = ("elementwise", "convolution", "softmax", "winograd")
 """Kinds of tasks that are as fast in place, where their family takes that at all."""
 
 

@@ -4,11 +4,13 @@
 
 A tile of rows x vectors of columns stays in registers over the whole reduction. Nothing is packed: columns of the
 right-hand side lie side by side, elements of the left-hand side are broadcast from wherever they lie, so transposed
-and strided views cost nothing there. Where the columns are no multiple of the lanes, the last vector overlaps the
-one before it; fewer columns than lanes take smaller vectors.
+and strided views cost nothing there. All columns of some rows are written before the next rows, so that a long result
+goes through the caches once. Where the columns are no multiple of the lanes, the last vector overlaps the one before
+it; fewer columns than lanes take smaller vectors.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from budgetc_specs.capability import Capability
@@ -17,6 +19,9 @@ from budgetc_targets.contract import Kernel, Point
 from budgetc_targets.kernels.single import SinglePoint
 from budgetc_targets.kernels.tiles import COSTS, rank_tiles
 from budgetc_targets.task import Task
+
+_FAR_VECTOR = 0.6
+"""Issue slots of loading a vector where the right-hand side does not fit the level 1 cache."""
 
 
 class MatMul(SinglePoint):
@@ -41,7 +46,10 @@ class MatMul(SinglePoint):
         """Register tiles, ranked by the issue-slot model."""
         _, _, rows, columns = task.output.shape
         blocks = -(-columns // capability.channel_block)
-        return rank_tiles(rows, blocks, capability.vector_registers, COSTS["float"])
+        cost = COSTS["float"]
+        if 4 * task.inputs[1].shape[2] * columns > capability.l1_bytes:
+            cost = replace(cost, per_vector=_FAR_VECTOR)
+        return rank_tiles(rows, blocks, capability.vector_registers, cost)
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""

@@ -38,6 +38,14 @@ def test_a_sum_lies_where_its_operand_lay(placed):
     assert {before[part].size for part in joined.name.split(", ")} == {joined.size}
 
 
+def test_probabilities_lie_where_their_scores_lay(placed):
+    steps, _ = placed("""g (float[1, 16, 12, 12] x) => (float[1, 16, 12, 12] y) {
+        s = MatMul (x, x) p = Softmax (s) y = MatMul (p, x) }""")
+    (step,) = aliased(steps)
+    assert step.task.kind == "softmax"
+    assert step.task.may_alias
+
+
 def test_what_is_read_later_is_kept(placed):
     steps, _ = placed(KEPT)
     for step in aliased(steps):
