@@ -88,7 +88,7 @@ class Halving:
         for number, rung in enumerate(schedule.rungs, 1):
             if last:
                 kept = ranked(last)[: rung.kept]
-                self._went_on({str(each.candidate.recipe) for each in kept})
+                self.trials = gone_on(self.trials, kept)
                 going = [(each.way, each.taste) for each in kept]
                 for leader in kept[: rung.tries]:
                     others = neighbours(leader.taste)
@@ -116,11 +116,11 @@ class Halving:
         self.trials += [trial_of(each, self._phase, number) for each in found]
         return found
 
-    def _went_on(self, recipes: set[str]) -> None:
-        self.trials = [
-            replace(trial, went_on=True) if trial.recipe in recipes else trial
-            for trial in self.trials
-        ]
+
+def gone_on(trials: Sequence[StrategyTrial], kept: Sequence[Contender]) -> list[StrategyTrial]:
+    """The record, with a mark on those that are kept."""
+    recipes = {str(each.candidate.recipe) for each in kept}
+    return [replace(t, went_on=True) if t.recipe in recipes else t for t in trials]
 
 
 def trial_of(contender: Contender, phase: Phase, rung: int) -> StrategyTrial:

@@ -26,12 +26,20 @@ from budgetc.search.selection import Selection
 from budgetc.search.simulations import Simulations
 from budgetc.search.space import PREAMBLE, Space, find_space
 from budgetc.search.workshop import Workshop
-from budgetc.strategy.halving import Contender, Halving, Phase, last_seconds, ranked, trial_of
+from budgetc.strategy.halving import (
+    Contender,
+    Halving,
+    Phase,
+    gone_on,
+    last_seconds,
+    ranked,
+    trial_of,
+)
 from budgetc.strategy.ladder import climbed, stairs
 from budgetc.strategy.record import StrategyInfo, StrategyTrial
 from budgetc.strategy.schedule import Pace, schedule_for
 from budgetc.strategy.structures import codes_of, directions, fitting
-from budgetc.strategy.way import Taste, Way, epochs_of
+from budgetc.strategy.way import Taste, Way
 
 GROW = "grow-improve-shrink"
 
@@ -43,6 +51,9 @@ DIRECTIONS, ENTRANTS = 10, 8
 
 GROWTH_SHARE, CODES_SHARE = 0.4, 0.15
 """Of the time to train: for the larger model, and for training through codes."""
+
+EPOCHS_THROUGH_CODES, CODES_FACTOR = (8, 4, 2), 2
+"""Epochs that are trained through codes, the most that there is time for; and what one takes beside one of floats."""
 
 FINALISTS = 2
 """Trained models that are quantised in every way, trained through their codes, and built."""
@@ -117,6 +128,7 @@ class Strategist:
         self._seconds = lesson.seconds * min(AT_ONCE, workers)
         self._trials: list[StrategyTrial] = []
         self._notes: list[str] = []
+        self._paces: dict[Phase, Pace] = {}
 
     def seek(self) -> tuple[Found, StrategyInfo]:
         """Train, build, choose; or prove that there is nothing to choose.
@@ -153,7 +165,7 @@ class Strategist:
         if not best or best[0].loss >= loss:
             self._note("no larger model became better than the model: made smaller as it is")
             return Way()
-        self._went_on(best[:1])
+        self._trials = gone_on(self._trials, best[:1])
         return best[0].way
 
     def _shrunk(self, ways: Sequence[Way], *, before: bool) -> list[Contender]:
@@ -163,7 +175,7 @@ class Strategist:
             return []
         left = self._seconds * (1 - CODES_SHARE) - self._spent
         best = self._trained("shrink", ways, TAUGHT, left, before=before)
-        self._went_on(best[:FINALISTS])
+        self._trials = gone_on(self._trials, best[:FINALISTS])
         return best
 
     def _trained(
@@ -173,7 +185,7 @@ class Strategist:
         if not ways:
             return []
         extended = _raised if phase == "grow" else _taught
-        probes = [extended(ways[-1], taste.step(epochs, before=before)) for epochs in PROBED]
+        probes = [extended(ways[0], taste.step(epochs, before=before)) for epochs in PROBED]
         self._say("timing an epoch")
         named = {way.recipe: "how long an epoch takes" for way in probes}
         seen = self._explorer.look_at_all(named)
@@ -182,7 +194,7 @@ class Strategist:
             self._note(f"nothing was trained: {refused}")
             return []
         taken = self._journal.once(f"pace {phase}", lambda: [last_seconds(c) for c in seen])
-        pace = Pace.of(PROBED, taken)
+        pace = self._paces[phase] = Pace.of(PROBED, taken)
         schedule = schedule_for(pace, seconds - sum(taken), len(ways))
         if not schedule.fits(pace, seconds - sum(taken)):
             self._note(
@@ -198,7 +210,7 @@ class Strategist:
         finalists = [each for each in best[:FINALISTS] if each.way.codes]
         if not finalists:
             return
-        epochs = max(1, epochs_of(finalists[0].way.training[0]) // 2)
+        epochs = self._epochs_through_codes(len(finalists))
         tuned = []
         for each in finalists:
             ways = [replace(each.way, codes=codes) for codes in variants(space)]
@@ -212,6 +224,12 @@ class Strategist:
         seen = self._explorer.look_at_all({way.recipe: "trained through codes" for way in ways})
         made = [Contender(w, c, THROUGH_CODES) for w, c in zip(ways, seen, strict=True)]
         self._trials += [trial_of(each, "codes", 0) for each in made]
+
+    def _epochs_through_codes(self, count: int) -> int:
+        """Epochs of so many trainings through codes that there is time for; at least one."""
+        each = CODES_FACTOR * self._paces["shrink"].epoch * count
+        left = self._seconds * CODES_SHARE
+        return next((e for e in EPOCHS_THROUGH_CODES if e * each <= left), 1)
 
     def _info(self, end: Recipe, space: Space) -> StrategyInfo:
         """The record, with the way to a recipe."""
@@ -232,13 +250,6 @@ class Strategist:
     def _spent(self) -> float:
         """Seconds of all trainings so far."""
         return sum(trial.seconds for trial in self._trials)
-
-    def _went_on(self, contenders: Sequence[Contender]) -> None:
-        recipes = {str(each.candidate.recipe) for each in contenders}
-        self._trials = [
-            replace(trial, went_on=True) if trial.recipe in recipes else trial
-            for trial in self._trials
-        ]
 
     def _say(self, text: str) -> None:
         self._observer(Event("stage", self._target, text=text))
@@ -323,10 +334,10 @@ def follow(
 
 
 def growths() -> list[tuple[Step, ...]]:
-    """Steps that make a model larger: each alone, the furthest of each together last."""
-    kinds = find_growing()
-    alone: list[tuple[Step, ...]] = [(step,) for kind in kinds for step in kind.growths()]
-    together = tuple(kind.growths()[-1] for kind in kinds)
+    """Steps that make a model larger, of the pass that offers most the furthest first; the least of all together last."""
+    offered = sorted((kind.growths() for kind in find_growing()), key=len, reverse=True)
+    alone: list[tuple[Step, ...]] = [(step,) for steps in offered for step in reversed(steps)]
+    together = tuple(steps[0] for steps in offered)
     return [*alone, together] if len(together) > 1 else alone
 
 

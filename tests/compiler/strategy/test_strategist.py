@@ -64,11 +64,11 @@ def test_the_best_that_was_trained_is_handed_over(tmp_path):
     found, info = course.seek()
     assert found.exit_code == 0
     assert found.chosen.recipe.endswith(
-        "quantize{calibration=mse,output=float} | qat{epochs=4,hard=0.3,rate=0.0003,temperature=2.0}"
+        "quantize{calibration=mse,output=float} | qat{epochs=8,hard=0.3,rate=0.0003,temperature=2.0}"
     )
     assert [step.kind for step in info.steps] == ["float", "shrunk", "trained", "coded", "tuned"]
     assert info.steps[-1].recipe == found.chosen.recipe
-    assert info.steps[-1].epochs == 64 + 4
+    assert info.steps[-1].epochs == 64 + 8
     losses = [step.reached.loss for step in info.steps]
     assert losses[1] > losses[2]
     assert len(course.formula.built) <= 3
@@ -129,9 +129,12 @@ def test_a_run_that_is_taken_up_measures_no_pace_again(tmp_path):
 
 
 def test_growths_are_of_passes_that_keep_the_function():
-    alone = [step.name for steps in growths() if len(steps) == 1 for step in steps]
-    assert alone == ["deepen", "widen", "widen"]
-    assert [step.name for step in growths()[-1]] == ["deepen", "widen"]
+    assert [" | ".join(map(str, steps)) for steps in growths()] == [
+        "widen{noise=0.1,ratio=3.0}",
+        "widen{noise=0.1,ratio=1.0}",
+        "deepen",
+        "widen{noise=0.1,ratio=1.0} | deepen",
+    ]
 
 
 def test_codes_are_tried_by_every_option():
