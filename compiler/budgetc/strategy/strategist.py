@@ -334,7 +334,7 @@ def follow(
 
 
 def growths() -> list[tuple[Step, ...]]:
-    """Steps that make a model larger, of the pass that offers most the furthest first; the least of all together last."""
+    """Steps that make a model larger, of the pass that offers most the furthest first; the least of all last."""
     offered = sorted((kind.growths() for kind in find_growing()), key=len, reverse=True)
     alone: list[tuple[Step, ...]] = [(step,) for steps in offered for step in reversed(steps)]
     together = tuple(steps[0] for steps in offered)
