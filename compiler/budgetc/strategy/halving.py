@@ -42,7 +42,9 @@ def ranked(contenders: Sequence[Contender]) -> list[Contender]:
 
 
 def neighbours(taste: Taste) -> tuple[Taste, ...]:
-    """Settings next to others, the most telling first: the rate counts most."""
+    """Settings next to others, the most telling first: the rate counts most, and without a teacher alone."""
+    if taste.hard == 1:
+        return tuple(replace(taste, rate=taste.rate * factor) for factor in (0.5, 2.0))
     return (
         replace(taste, rate=taste.rate / 2),
         replace(taste, temperature=2.0 if taste.temperature > 2 else 4.0),

@@ -53,6 +53,8 @@ def test_the_best_is_tried_by_other_settings():
     assert [t.rate for t in second] == [0.004, 0.004, 0.002]
     assert second[0].structure == second[2].structure
     assert len({str(taste) for taste in (*neighbours(TASTE), TASTE)}) == 4
+    told = replace(TASTE, hard=1.0)
+    assert [(each.rate, each.hard) for each in neighbours(told)] == [(0.002, 1.0), (0.008, 1.0)]
 
 
 def test_what_is_refused_goes_no_further():
