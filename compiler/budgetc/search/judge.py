@@ -25,7 +25,7 @@ from budgetc.verification.oracle import reference_session
 Array = npt.NDArray[np.generic]
 
 _TEMPERATURES = tuple(2 ** (step / 4) for step in range(-16, 25))
-"""From a sixteenth to 64: probabilities that are taken for scores need much."""
+"""From a sixteenth to 64 times the deviation of the scores."""
 
 
 class Judge:
@@ -192,6 +192,7 @@ def surprise(numbers: Mapping[str, Array], labels: Array | None) -> float | None
         return None
     rows = scores.reshape(len(labels), classes).astype(np.float64)
     rows = rows - rows.max(axis=1, keepdims=True)
+    rows = rows / (rows.std() or 1.0)
     own = rows[np.arange(len(labels)), labels]
     softened = ((rows / t, own / t) for t in _TEMPERATURES)
     return min(float((np.log(np.exp(each).sum(axis=1)) - right).mean()) for each, right in softened)

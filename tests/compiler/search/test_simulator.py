@@ -139,15 +139,15 @@ def test_who_knows_nothing_is_surprised_by_the_number_of_classes() -> None:
     assert surprise({"y": sure}, LABELS) == pytest.approx(0, abs=1e-5)
 
 
-@given(st.floats(-4, 4), st.integers(0, 2**32 - 1))
-def test_how_sure_a_model_is_of_itself_says_nothing(power: float, seed: int) -> None:
+@given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
+def test_how_sure_a_model_is_of_itself_says_nothing(factor: float, seed: int) -> None:
     scores = np.random.default_rng(seed).normal(size=(40, 5))
     labels = np.random.default_rng(seed + 1).integers(5, size=40)
     plain = surprise({"y": scores}, labels)
     assert plain is not None
-    assert surprise({"y": scores * 2 ** round(power)}, labels) == pytest.approx(plain, rel=0.02)
+    assert surprise({"y": scores * factor}, labels) == pytest.approx(plain)
     logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    assert plain <= -logs[np.arange(40), labels].mean() + 1e-12
+    assert plain <= -logs[np.arange(40), labels].mean() * 1.01
 
 
 @pytest.mark.parametrize(
