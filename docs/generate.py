@@ -205,6 +205,9 @@ def target_page(kind: str) -> str:
         "\n## Integer dot products\n\n",
         _legend({sheet.int8_dot for sheet in sheets.values()}),
     ]
+    halves = [f"`{name}`" for name, sheet in sheets.items() if sheet.bfloat16_dot]
+    if halves:
+        parts.append(f"\nProducts of bfloat16 numbers, for the pass `bf16`: {', '.join(halves)}.\n")
     boards = {name: find_board(name) for name in board_names()}
     if own_boards := {n: b for n, b in boards.items() if b.kind == kind}:
         listed = [

@@ -25,8 +25,11 @@ Int8Dot = Literal[
 products into each lane; `vmladava32` sums sixteen into its one, and `vwmacc256` and `mla32` add one.
 """
 
-PRODUCTS_A_LANE = {"vmladava": 16, "mla": 1, "vwmacc": 1}
-"""How many products an integer dot product sums into one lane, by its kind, where these are not four."""
+Bfloat16Dot = Literal["vdpbf16ps512"]
+"""How products of bfloat16 numbers are summed into f32 lanes, two into each; the number is as for `Int8Dot`."""
+
+PRODUCTS_A_LANE = {"vmladava": 16, "mla": 1, "vwmacc": 1, "vdpbf16ps": 2}
+"""How many products a dot product sums into one lane, by its kind, where these are not four."""
 
 System = Literal["linux", "bare", "module"]
 """What a library is linked for: an operating system, a core without one, whose program is a firmware, or whatever runs
@@ -68,6 +71,10 @@ class Capability(BaseModel):
     vector_bytes: int = Field(description="width of one vector register in bytes")
     vector_registers: int = Field(description="number of vector registers")
     int8_dot: Int8Dot = Field(description="the integer dot product to build kernels from")
+    bfloat16_dot: Bfloat16Dot | None = Field(
+        default=None,
+        description="the dot product of bfloat16 numbers to build kernels from, where there is one",
+    )
     weight_bits: Literal[7, 8] = Field(
         description="widest signed weights for which the fastest integer dot product is exact"
     )

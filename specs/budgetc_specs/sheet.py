@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from budgetc_specs.board import Cpu
-from budgetc_specs.capability import Arch, Capability, FloatUnit, Int8Dot, System
+from budgetc_specs.capability import Arch, Bfloat16Dot, Capability, FloatUnit, Int8Dot, System
 from budgetc_specs.fields import Bytes, Cache
 from budgetc_specs.section import Section
 
@@ -50,6 +50,7 @@ class Sheet(Section):
     vector_bytes: Count | None = _about("vector_bytes")
     vector_registers: Count | None = _about("vector_registers")
     int8_dot: Int8Dot | None = _about("int8_dot")
+    bfloat16_dot: Bfloat16Dot | None = _about("bfloat16_dot")
     weight_bits: Literal[7, 8] | None = _about("weight_bits")
     l1: Cache | None = Field(
         default=None, description='level 1 data cache of a core, such as "32 KiB", or "none"'

@@ -19,6 +19,9 @@ _LEVEL_FLAGS: dict[str, set[str]] = {
     "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
 
+_WITH_VNNI = "x86-64-v4+avx512vnni"
+_WITH_BF16 = f"{_WITH_VNNI}+avx512bf16"
+
 
 @functools.cache
 def machine_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
@@ -39,24 +42,26 @@ def best_level(flags: frozenset[str]) -> str:
             break
         level = name
     if level == "x86-64-v4" and "avx512_vnni" in flags:
-        return "x86-64-v4+avx512vnni"
+        return _WITH_BF16 if "avx512_bf16" in flags else _WITH_VNNI
     if level == "x86-64-v3" and "avx_vnni" in flags:
         return "x86-64-v3+avxvnni"
     return level
 
 
-_ORDER = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+avx512vnni")
+_ORDER = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", _WITH_VNNI, _WITH_BF16)
 
 
 def _needed_level(sheet: Mapping[str, Any]) -> str:
     """The architecture level whose instructions a sheet's kernels use."""
     if sheet["cpu"].startswith("x86-64"):
         return str(sheet["cpu"]) + "".join(sheet.get("llvm_features", ()))
+    if sheet.get("bfloat16_dot"):
+        return _WITH_BF16
     return {
         "maddwd128": "x86-64-v2",
         "maddubs256": "x86-64-v3" if sheet["vector_bytes"] == 32 else "x86-64-v4",
         "vpdpbusd256": "x86-64-v3+avxvnni",
-        "vpdpbusd512": "x86-64-v4+avx512vnni",
+        "vpdpbusd512": _WITH_VNNI,
     }[sheet["int8_dot"]]
 
 
