@@ -77,6 +77,7 @@ FUNCTIONS = {
     "and": "both",
     "or": "either",
     "select": "b where a is true, else c",
+    "round_bf16": "nearest float of 8 significant bits, ties to even; 0 for what is below the normal ones",
     "shift_right": "floor(a / 2**b) of integers",
     "rescale": "floor(a m / 2**(k + 17) + 1/2) of integers, where b = m + 65536 k and m < 65536",
     "to_fixed": "a 2**b as s32, toward zero and saturated, by the bits of the float a",

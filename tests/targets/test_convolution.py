@@ -60,6 +60,19 @@ EXTREMES = [
     Window(channels=11, filters=9, weight_range=127),
     Window(channels=3, filters=9, weight_range=128),
 ]
+HALVES = [
+    replace(window, integer=False, halves=True)
+    for window in (
+        *SHAPES[:7],
+        *SHAPES[9:13],
+        *SHAPES[19:-1],
+        *PARALLEL[:3],
+        Window(channels=64, filters=64, out=(2, 9)),
+        Window(channels=7, filters=33, kernel=(1, 1), out=(1, 9)),
+        Window(channels=16, filters=40, residual=True, kernel=(1, 1), in_place=True),
+    )
+    if window.zero == 0
+]
 
 
 def _cases() -> list[tuple[Window, Job]]:
@@ -86,6 +99,12 @@ def _cases() -> list[tuple[Window, Job]]:
             add(window, capability)
         if WIDE.native:
             add(window, WIDE)
+    for window in HALVES:
+        add(window, WIDE_EMULATED)
+        if WIDE.native:
+            add(window, WIDE)
+    for window in EVERYWHERE:
+        add(replace(window, integer=False, halves=True), WIDE_EMULATED, every_point=True)
     unique = {job.name: (window, job) for window, job in cases}
     return list(unique.values())
 
@@ -120,6 +139,9 @@ def test_the_family_takes_its_tasks_and_says_why_not() -> None:
     planar = Access("uint8", task.inputs[0].shape, (1000, 100, 10, 1))
     assert "innermost" in (family.refusal(replace(task, inputs=(planar,)), AVX2) or "")
     assert "innermost" in (family.refusal(replace(task, output=planar), AVX2) or "")
+    half = replace(task, inputs=(replace(task.inputs[0], dtype="bfloat16"),))
+    assert family.refusal(half, WIDE) is None
+    assert "no dot product" in (family.refusal(half, AVX2) or "")
     signed = Access("int16", task.inputs[0].shape, task.inputs[0].strides)
     assert "int16" in (family.refusal(replace(task, inputs=(signed,)), AVX2) or "")
 

@@ -17,7 +17,7 @@ from kernel_runner import AVX2, SSE2, WIDE, WIDE_EMULATED, Array, Job, Written, 
 from windows import Numbers, Window, job_of, task_of
 
 WINOGRAD = Winograd()
-ALWAYS = Winograd(worth=0.0)
+ALWAYS = Winograd(worth=0.0, worth_of_halves=0.0)
 """Takes what does not pay as well, so that tests can be small."""
 
 BASE = Window(kind="winograd", integer=False, channels=8, filters=8, out=(8, 8))
@@ -88,6 +88,8 @@ def _cases() -> list[tuple[Window, Job]]:
     for window in SHAPES[::3]:
         add(window, SSE2, 1)
         add(window, WIDE_EMULATED, 1)
+    for window in SHAPES[5:8]:
+        add(replace(window, halves=True), WIDE_EMULATED, 1)
     for window in EVERYWHERE:
         for capability in (AVX2, SSE2, WIDE_EMULATED):
             add(window, capability, 100)

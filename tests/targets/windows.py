@@ -4,6 +4,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Point
@@ -18,6 +19,9 @@ class Window:
 
     kind: str = "convolution"
     integer: bool = True
+    halves: bool = (
+        False  # bfloat16 goes in, and comes out where there is a residual; integer is False then
+    )
     batch: int = 1
     channels: int = 8
     filters: int = 8
@@ -65,7 +69,7 @@ class Numbers:
         n, c, h, width = w.input_shape
         weights = (w.filters, c // w.groups, *w.kernel)
         out = (n, *w.out, w.filters)
-        self.residual = rng.integers(0, 256, out).astype(np.uint8)
+        self.residual: Array = rng.integers(0, 256, out).astype(np.uint8)
         if w.integer:
             r = w.weight_range
             self.x = rng.integers(0, 256, (n, h, width, c)).astype(np.uint8)
@@ -82,6 +86,9 @@ class Numbers:
             self.weight = rng.standard_normal(weights).astype(np.float32)
             self.bias = rng.standard_normal(w.filters).astype(np.float32)
             self.scale = rng.standard_normal(w.filters).astype(np.float32)
+        if w.halves:
+            self.x, self.weight = (a.astype(ml_dtypes.bfloat16) for a in (self.x, self.weight))
+            self.residual = rng.standard_normal(out).astype(ml_dtypes.bfloat16)
 
     def sums(self) -> Array:
         """Products over the window plus the bias, exact (integers) or in f64, as (n, h, w, o)."""
@@ -105,7 +112,8 @@ class Numbers:
         """What the kernel stores, as (n, h, w, o); f32 results in f64."""
         w, sums = self.window, self.sums()
         if not w.integer:
-            return np.maximum(sums, sums * self.scale)
+            leaky = np.maximum(sums, sums * self.scale)
+            return leaky + self.residual.astype(np.float64) if w.residual else leaky
         done = requantised(sums, self.scale, w.zero)
         if w.residual:
             done = np.minimum(done.astype(np.int64) + self.residual, 255).astype(np.uint8)
@@ -114,20 +122,25 @@ class Numbers:
     def tolerance(self) -> float:
         """How far f32 sums of this length and size may be off."""
         terms = int(np.prod(self.weight.shape[1:])) + 2
-        size = np.abs(self.x).max() * np.abs(self.weight).max() * max(1.0, np.abs(self.scale).max())
+        largest = [np.abs(a.astype(np.float64)).max() for a in (self.x, self.weight, self.scale)]
+        size = largest[0] * largest[1] * max(1.0, largest[2])
         return float(terms * size * 2**-23)
 
 
 def task_of(window: Window) -> Task:
     """The task: requantised u8, or a leaky activation in f32."""
-    kind = "uint8" if window.integer else "float32"
+    kind = "uint8" if window.integer else "bfloat16" if window.halves else "float32"
+    stored = "float32" if window.halves and not window.residual else kind
     shape = (window.batch, window.filters, *window.out)
-    output = nhwc(kind, shape, window.out[1] * window.filters + window.row_gap)
+    output = nhwc(stored, shape, window.out[1] * window.filters + window.row_gap)
     operands: tuple[Access, ...] = (Access("float32", shape, (0, 1, 0, 0)),)
     expression: Expr = requantise(0, window.zero)
     if not window.integer:
         expression = apply("max", ACCUMULATOR, apply("mul", ACCUMULATOR, Ref(0)))
-    if window.residual:
+    if window.residual and window.halves:
+        operands += (output,)
+        expression = apply("round_bf16", apply("add", expression, Ref(1)))
+    elif window.residual:
         operands += (output,)
         expression = apply("min", apply("add", expression, Ref(1)), Const(255, "int32"))
     return Task(
@@ -188,7 +201,8 @@ def check(window: Window, job: Job, written: Written) -> None:
     if window.integer:
         np.testing.assert_array_equal(got, want)
     else:
-        assert np.abs(got - want).max() <= numbers.tolerance()
+        rounded = 2**-8 * np.abs(want) if window.halves and window.residual else 0.0
+        assert (np.abs(got.astype(np.float64) - want) <= numbers.tolerance() + rounded).all()
     if window.row_gap:
         gaps = np.lib.stride_tricks.as_strided(
             written.memory[window.out[1] * window.filters :],

@@ -1,4 +1,4 @@
-"""Which arithmetic a kernel uses on a target: f32, or the integer dot product exact for its weights."""
+"""Which arithmetic a kernel uses on a target: f32, pairs of bfloat16, or an integer dot product that is exact."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Arithmetic:
     """How products are summed.
 
     Attributes:
-        name: `float`, the integer dot product (an entry of `kernels.dot.DOTS`), or `products` of integers one by one.
+        name: `float`, the dot product (an entry of `kernels.dot.DOTS`), or `products` of integers one by one.
         lanes: 32-bit accumulators in one vector.
         offset: what the dot product wants subtracted from an activation first.
         unit: products that one instruction sums into a lane.
@@ -52,11 +52,39 @@ class Arithmetic:
     @property
     def integer(self) -> bool:
         """Whether u8 activations meet s8 weights."""
-        return self.name != "float"
+        return self.name != "float" and not self.halves
+
+    @property
+    def halves(self) -> bool:
+        """Whether bfloat16 activations meet such weights."""
+        return self.kind == "vdpbf16ps"
+
+    @property
+    def weights(self) -> str:
+        """The type of the weights."""
+        return "int8" if self.integer else "bfloat16" if self.halves else "float32"
+
+    @property
+    def sums(self) -> str:
+        """The type of the accumulators."""
+        return "int32" if self.integer else "float32"
+
+
+def no_products(dtype: str, capability: Capability) -> str | None:
+    """Why activations of a type cannot be multiplied; None where they can."""
+    if dtype == "bfloat16" and capability.bfloat16_dot is None:
+        return "bfloat16 numbers, for which the CPU has no dot product"
+    known = ("uint8", "float32", "bfloat16")
+    return None if dtype in known else f"activations of type {dtype}"
 
 
 def arithmetic(task: Task, capability: Capability) -> Arithmetic:
     """The arithmetic of a convolution-like task: by the type it reads and the range of its weights."""
+    if task.inputs[0].dtype == "bfloat16":
+        assert capability.bfloat16_dot, (
+            "BUG: bfloat16 numbers on a target without their dot product"
+        )
+        return dot_arithmetic(capability.bfloat16_dot)
     if task.inputs[0].dtype != "uint8":
         return Arithmetic("float", capability.channel_block)
     name: str = capability.int8_dot
@@ -68,7 +96,7 @@ def arithmetic(task: Task, capability: Capability) -> Arithmetic:
 
 
 def dot_arithmetic(name: str) -> Arithmetic:
-    """The arithmetic of an integer dot product by its name."""
+    """The arithmetic of a dot product by its name."""
     kind = name.rstrip("0123456789")
     bits = int(name.removeprefix(kind))
     return Arithmetic(name, bits // 32, _OFFSETS.get(kind, 0), PRODUCTS_A_LANE.get(kind, 4))
@@ -90,6 +118,8 @@ _NARROWER = {
     "vpdpbusd256": "vpdpbusd128",
     "maddubs256": "maddwd128",
     "maddwd256": "maddwd128",
+    "vdpbf16ps512": "vdpbf16ps256",
+    "vdpbf16ps256": "vdpbf16ps128",
     **{f"vwmacc{bits}": f"vwmacc{bits // 2}" for bits in (256, 128, 64)},
 }
 """The same machine's dot product of half as many lanes."""

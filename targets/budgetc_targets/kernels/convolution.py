@@ -1,13 +1,13 @@
-"""Direct convolution in registers, f32 and u8 x s8, NHWC: any kernel, stride, dilation and groups.
+"""Direct convolution in registers, f32, bfloat16 and u8 x s8, NHWC: any kernel, stride, dilation and groups.
 
     y[n, o, h, w] = f(bias[o] + sum over i, a, b of x[n, i, h*sh + a*dh, w*sw + b*dw] * W[o, i, a, b])
 
 A tile of `pixels` x `vectors` accumulators stays in registers over the whole reduction; weights are
 packed into the order in which they are read, [block][kh][step][kw][vector][lane(, unit)]. Integer
-kernels take as many channels a step as their dot product sums, mostly four. Where the channel count
-is no multiple of that, the kw * channels of a row of taps, which lie side by side in memory, are
-taken as one run, so first layers of one or three channels waste little; the weights beyond a run's
-end are zero.
+kernels take as many channels a step as their dot product sums, mostly four, those of bfloat16 two.
+Where the channel count is no multiple of that, the kw * channels of a row of taps, which lie side by
+side in memory, are taken as one run, so first layers of one or three channels waste little; the
+weights beyond a run's end are zero.
 
 A row-major matrix product x[m, k] @ W[k, o] is the same kernel over one row of m pixels with k
 channels.
@@ -21,7 +21,13 @@ import numpy as np
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Opened, Point
-from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, fitted
+from budgetc_targets.kernels.arithmetic import (
+    Arithmetic,
+    arithmetic,
+    balanced_bias,
+    fitted,
+    no_products,
+)
 from budgetc_targets.kernels.convolution_shape import opened, shape_of
 from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles, slots
 from budgetc_targets.task import Task
@@ -40,10 +46,10 @@ class Convolution:
 
     def refusal(self, task: Task, capability: Capability) -> str | None:
         """Activations must be NHWC with the channel innermost."""
-        del capability
         x, y = task.inputs[0], task.output
-        if x.dtype not in ("uint8", "float32"):
-            return f"activations of type {x.dtype}"
+        reason = no_products(x.dtype, capability)
+        if reason:
+            return reason
         for access in (x, y):
             if access.shape[1] > 1 and access.strides[1] != 1:
                 return "the channel is not the innermost dimension"
@@ -66,7 +72,7 @@ class Convolution:
         chosen, vectors = _arithmetic(task, capability), knob(point, "vectors")
         shape = shape_of(task, chosen.unit)
         weight, bias = np.asarray(constants["weight"]), np.asarray(constants["bias"])
-        if shape.integer:
+        if chosen.integer:
             bias = balanced_bias(weight, bias, chosen.offset)
         lanes = chosen.lanes
         filters = -(-shape.filters // lanes) * lanes
@@ -89,6 +95,8 @@ class Convolution:
         chosen = _arithmetic(task, capability)
         shape = shape_of(task, chosen.unit)
         found = opened(task, shape, chosen.lanes, knob(point, "pixels"), knob(point, "vectors"))
+        if chosen.halves and shape.channels % chosen.unit:
+            return None  # the last one is read alone
         if found is None or chosen.lanes > 1:
             return found
         return replace(found, cost=_OPEN / shape.channels, code=_CODE)

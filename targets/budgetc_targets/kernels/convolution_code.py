@@ -12,7 +12,16 @@ from budgetc_targets.kernels.dot import DOTS
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.tiles import knob, split_row
-from budgetc_targets.kernels.writer import Value, Writer, intrinsic, reinterpret, splat
+from budgetc_targets.kernels.writer import (
+    Value,
+    Writer,
+    cast,
+    integer,
+    intrinsic,
+    reinterpret,
+    splat,
+    stored_type,
+)
 from budgetc_targets.task import Task, is_open
 
 BY_LANE = ("sdot", "usdot")
@@ -43,23 +52,25 @@ class _Builder:
     def __init__(
         self, task: Task, shape: ConvolutionShape, arithmetic: Arithmetic, point: Point, name: str
     ) -> None:
-        self.task, self.shape, self.lanes = task, shape, arithmetic.lanes
+        self.task, self.shape, self.arithmetic = task, shape, arithmetic
+        self.lanes = arithmetic.lanes
         self.vectors, self.pixels = knob(point, "vectors"), knob(point, "pixels")
         self.blocks: Any = -(-shape.filters // self.lanes) // self.vectors
         self.rows, self.steps = shape.rows, shape.steps
-        self.dot = DOTS[arithmetic.name] if shape.integer else None
+        self.dot = DOTS.get(arithmetic.name)
+        # Beyond the last channel is another number: an integer meets a weight of zero, but a float may be a NaN.
+        self.alone = arithmetic.halves and shape.channels % shape.unit > 0
         # One load of a whole vector serves as many steps as it has quads, each a lane of it.
         by_lane = arithmetic.kind in BY_LANE and not is_open(task)
         self.side = self.lanes if by_lane and shape.steps % self.lanes == 0 else 1
-        accumulator = "int32" if shape.integer else "float32"
         width = self.vectors * self.lanes
         self.writer = Writer(name, may_alias=task.may_alias)
         self.x = self.writer.pointer("x", task.inputs[0].dtype, task.inputs[0].extent)
         self.block_elements = shape.kh * shape.steps * shape.kw * width * shape.unit
         whole = shape.groups * self.blocks
-        element = "int8" if shape.integer else "float32"
-        self.weights = self.writer.pointer("weights", element, whole * self.block_elements)
-        self.bias = self.writer.pointer("bias", accumulator, whole * width)
+        weights = whole * self.block_elements
+        self.weights = self.writer.pointer("weights", arithmetic.weights, weights)
+        self.bias = self.writer.pointer("bias", arithmetic.sums, whole * width)
         self.epilogue = Epilogue(self.writer, task, channel_axis=1)
         x = task.inputs[0]
         self.x_row = shape.stride[0] * x.strides[2]
@@ -67,7 +78,7 @@ class _Builder:
         self.sizes: Sizes | None = None
         if is_open(task):
             self._open(Sizes(*self.epilogue.numbers.last(len(fields(Sizes)))))
-        self.acc = self.writer.local("acc", accumulator, self.pixels * width)
+        self.acc = self.writer.local("acc", arithmetic.sums, self.pixels * width)
 
     def _open(self, sizes: Sizes) -> None:
         """Sizes that the code was written for are read instead."""
@@ -87,9 +98,8 @@ class _Builder:
 
         Threads that share pixels find them in their own caches, where the layer before left them.
         """
-        size = 1 if self.shape.integer else 4
-        weights = self.shape.groups * self.blocks * self.block_elements * size
-        return bool(weights > self.task.inputs[0].extent * size)
+        weights = self.shape.groups * self.blocks * self.block_elements
+        return bool(weights > self.task.inputs[0].extent)
 
     def row(self, n: Value, g: Value, o: Value, h: Value) -> None:
         """One row of the output, for one block of filters."""
@@ -122,16 +132,23 @@ class _Builder:
         origin = n * x.strides[0] + g * shape.channels + h * self.x_row + column * self.x_column
         few = not self.sizes and shape.kh * shape.steps * shape.kw <= UNROLLED
         side = self.side
+
+        def steps(row: Value, kh: Value, c: Value, *, alone: bool = False) -> None:
+            for kw in range(shape.kw):
+                at = row + kw * (shape.dilation[1] * x.strides[3]) + c * (side * shape.unit)
+                taken = self._taken(at, pixels, alone=alone)
+                for q in range(side):
+                    step = (kh * self.steps + c * side + q) * shape.kw + kw
+                    step = step * (width * shape.unit)
+                    self._step(block * self.block_elements + step, taken, pixels, q)
+
         with w.loop("kh", shape.kh, unroll=few) as kh:
             row = origin + kh * (shape.dilation[0] * x.strides[2])
-            with w.loop("c", self.steps // side if side > 1 else self.steps, unroll=few) as c:
-                for kw in range(shape.kw):
-                    at = row + kw * (shape.dilation[1] * x.strides[3]) + c * (side * shape.unit)
-                    taken = self._taken(at, pixels)
-                    for q in range(side):
-                        step = (kh * self.steps + c * side + q) * shape.kw + kw
-                        step = step * (width * shape.unit)
-                        self._step(block * self.block_elements + step, taken, pixels, q)
+            count = self.steps - 1 if self.alone else self.steps
+            with w.loop("c", count // side if side > 1 else count, unroll=few) as c:
+                steps(row, kh, c)
+            if self.alone:
+                steps(row, kh, integer(count), alone=True)
         for v in range(self.vectors):
             self._store_vector(v, pixels, (n, g * shape.filters, h, column), o)
 
@@ -161,8 +178,8 @@ class _Builder:
             with self.writer.when(tirx.EQ(o, self.blocks - 1)):
                 store(tail)
 
-    def _taken(self, x_at: Value, pixels: int) -> list[Value]:
-        """The activations of each pixel for as many steps as are taken side by side."""
+    def _taken(self, x_at: Value, pixels: int, *, alone: bool) -> list[Value]:
+        """The activations of each pixel for as many steps as are taken side by side; alone, of one channel and none."""
         w, shape, lanes = self.writer, self.shape, self.lanes
         wide = lanes * shape.unit
         found = []
@@ -170,11 +187,14 @@ class _Builder:
             at = x_at + self.x_column * p
             if self.side > 1:
                 found.append(w.hold(w.load(self.x, at, wide)))
-            elif lanes == 1 or (shape.integer and shape.unit == 1):
+            elif lanes > 1 and shape.unit > 1:
+                word = reinterpret(w.load(self.x, at, shape.unit), "int32", 1)
+                if alone:
+                    word = cast(w.load(self.x, at), "int32", 1)
+                element = stored_type(self.task.inputs[0].dtype)
+                found.append(reinterpret(splat(word, lanes), element, wide))
+            elif lanes == 1 or self.arithmetic.integer:
                 found.append(w.load(self.x, at, shape.unit))
-            elif shape.integer:
-                quad = reinterpret(w.load(self.x, at, 4), "int32", 1)
-                found.append(reinterpret(splat(quad, lanes), "uint8", wide))
             else:
                 found.append(splat(w.load(self.x, at), lanes))
         return found

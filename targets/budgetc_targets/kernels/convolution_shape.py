@@ -21,7 +21,6 @@ class ConvolutionShape:
     width: int
     stride: tuple[int, int]
     dilation: tuple[int, int]
-    integer: bool
     run: bool
     unit: int = 1  # channels that one step of the reduction takes
 
@@ -37,9 +36,8 @@ def shape_of(task: Task, unit: int) -> ConvolutionShape:
     kh, kw = task.attribute("kernel")
     groups = task.attribute("groups")
     channels = x.shape[1] // groups
-    integer = x.dtype == "uint8"
     dilation = task.attribute("dilation")
-    run = integer and groups == 1 and dilation[1] == 1 and kw > 1 and channels % unit != 0
+    run = groups == 1 and dilation[1] == 1 and kw > 1 and channels % unit != 0
     run = run and x.strides[3] == channels
     return ConvolutionShape(
         batch=y.shape[0],
@@ -52,7 +50,6 @@ def shape_of(task: Task, unit: int) -> ConvolutionShape:
         width=y.shape[3],
         stride=task.attribute("stride"),
         dilation=dilation,
-        integer=integer,
         run=run,
         unit=unit,
     )

@@ -1,14 +1,16 @@
-"""Integer dot products: u8 activations by s8 weights into each s32 lane, four products mostly, on any vector unit.
+"""Dot products: u8 activations by s8 weights into each s32 lane, four products mostly, on any vector unit.
 
 Each entry of DOTS sums x[ul..ul+u-1] * w[ul..ul+u-1] into lane l, u being the `unit` of its
 arithmetic. Where an instruction wants signed activations, 128 is subtracted from them here, and the
 packed bias gives it back (see `arithmetic.balanced_bias`), so results are the same everywhere.
+Pairs of bfloat16 go into f32 lanes.
 """
 
 from collections.abc import Callable
 
 from tvm import tirx
 
+from budgetc_targets.kernels import bfloat16
 from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal, reinterpret, splat
 
 Accumulate = Callable[[Value, Value, Value], Value]
@@ -180,6 +182,7 @@ DOTS: dict[str, Accumulate] = {
     "smlad32": _smlad,
     "vmladava32": _vmladava,
     "mla32": _mla,
+    **{f"vdpbf16ps{32 * lanes}": bfloat16.dot(lanes) for lanes in (4, 8, 16)},
     **{f"vwmacc{32 * lanes}": _vwmacc(lanes) for lanes in (1, 2, 4, 8)},
 }
 

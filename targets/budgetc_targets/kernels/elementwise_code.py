@@ -17,7 +17,7 @@ from budgetc_targets.kernels import tiled_code
 from budgetc_targets.kernels.epilogue import Epilogue, powers
 from budgetc_targets.kernels.jobs import nested, spread
 from budgetc_targets.kernels.strides import collapse
-from budgetc_targets.kernels.writer import Value, Writer, integer
+from budgetc_targets.kernels.writer import Value, Writer, integer, stored_type
 from budgetc_targets.task import Task
 
 MOST_TURNS = 8
@@ -29,7 +29,7 @@ def build(task: Task, vector_bytes: int, name: str) -> Kernel:
     output, operands = collapse(task.output, task.operands)
     flat = replace(task, output=output, operands=tuple(operands))
     copies = flat.expression == Ref(0) and operands[0].dtype == output.dtype
-    size = np.dtype(output.dtype).itemsize if copies else 4
+    size = np.dtype(stored_type(output.dtype)).itemsize if copies else 4
     lanes = max(1, vector_bytes // size) if output.strides[-1] == 1 else 1
     writer = Writer(name, may_alias=task.may_alias)
     side = min(lanes, tiled_code.LARGEST_SIDE)

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 
 from budgetc_targets.expression import Apply, Const, Expr, Number, Ref
-from budgetc_targets.kernels import fixed_point, functions
+from budgetc_targets.kernels import bfloat16, fixed_point, functions
 from budgetc_targets.kernels.functions import Hold
 from budgetc_targets.kernels.writer import Value, cast, intrinsic, literal
 
@@ -19,17 +19,23 @@ LOWEST = {"uint8": 0, "int8": -128, "float32": -math.inf}
 
 def register_type(dtype: str) -> str:
     """The type in which an element is held while it is computed with."""
+    if dtype == "bfloat16":
+        return "float32"
     return "int32" if dtype in INTEGERS else dtype
 
 
 def widen(value: Value, dtype: str, lanes: int) -> Value:
     """An element as loaded, in its register type."""
+    if dtype == "bfloat16":
+        return bfloat16.widened(value, lanes)
     register = register_type(dtype)
     return value if register == dtype else cast(value, register, lanes)
 
 
 def narrow(value: Value, dtype: str, lanes: int) -> Value:
-    """A computed value in the type in which it is stored."""
+    """A computed value in the type in which it is stored; a float that becomes a bfloat16 is rounded already."""
+    if dtype == "bfloat16":
+        return bfloat16.bits(value, lanes)
     return value if register_type(dtype) == dtype else cast(value, dtype, lanes)
 
 
@@ -113,6 +119,7 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
     "and": lambda _lanes, a, b: tirx.Mul(a, b),
     "or": lambda _lanes, a, b: tirx.Max(a, b),
     "select": _select,
+    "round_bf16": lambda lanes, a: bfloat16.rounded(a, lanes),
     "shift_right": _binary(tirx.shift_right),
 }
 

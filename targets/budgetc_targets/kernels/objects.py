@@ -9,6 +9,7 @@ from budgetc_specs.capability import Capability
 from tvm import tirx
 
 from budgetc_targets.kernels.adaptation import adapt
+from budgetc_targets.kernels.bfloat16 import define
 
 OPT_LEVEL = 2  # measured: a sixth to a quarter less text than 3 at the same speed
 UNROLL_THRESHOLD = 60
@@ -44,7 +45,10 @@ def generate(functions: Sequence[Any], capability: Capability) -> Any:
     """
     target = llvm_target(capability)
     passes = tirx.transform
-    module = tvm.IRModule({f.attrs["global_symbol"]: adapt(f, capability) for f in functions})
+    adapted = [adapt(f, capability) for f in functions]
+    if capability.bfloat16_dot:
+        adapted = [define(f) for f in adapted]
+    module = tvm.IRModule({f.attrs["global_symbol"]: f for f in adapted})
     module = passes.BindTarget(target.with_host(target))(module)
     pipeline = tvm.ir.transform.Sequential(
         [

@@ -29,6 +29,7 @@ class TileCost:
 COSTS = {
     "float": TileCost(dot=1.0, per_pixel=0.15, per_vector=0.15, spare_registers=1),
     "vpdpbusd": TileCost(dot=1.0, per_pixel=0.15, per_vector=0.15, spare_registers=1, latency=6),
+    "vdpbf16ps": TileCost(dot=1.0, per_pixel=0.15, per_vector=0.15, spare_registers=1),
     "maddubs": TileCost(dot=3.0, per_pixel=0.5, per_vector=0.5, spare_registers=3, latency=4),
     "maddwd": TileCost(dot=4.0, per_pixel=2.5, per_vector=3.5, spare_registers=6, latency=4),
     "sdot": TileCost(dot=1.0, per_pixel=1.5, per_vector=0.5, spare_registers=2),

@@ -6,6 +6,7 @@ from tvm import tirx
 
 from budgetc_targets.contract import Kernel, Point
 from budgetc_targets.kernels.epilogue import Epilogue
+from budgetc_targets.kernels.evaluate import widen
 from budgetc_targets.kernels.jobs import share_of, spread
 from budgetc_targets.kernels.tiles import knob
 from budgetc_targets.kernels.winograd_shape import Block, WinogradShape
@@ -29,7 +30,7 @@ class _Builder:
         self.block = Block(shape, knob(point, "tiles"), knob(point, "vectors"))
         self.jobs = -(-shape.tiles // self.block.tiles)
         self.writer = w = Writer(name, may_alias=task.may_alias)
-        self.x = w.pointer("x", "float32", task.inputs[0].extent)
+        self.x = w.pointer("x", task.inputs[0].dtype, task.inputs[0].extent)
         self.weights = w.pointer("weights", "float32", shape.weights)
         self.bias = w.pointer("bias", "float32", shape.filter_vectors * self.lanes)
         self.epilogue = Epilogue(w, task, channel_axis=1)
@@ -79,6 +80,7 @@ class _Builder:
         """B^T x B of one tile, for all channels."""
         w, shape, strides = self.writer, self.shape, self.task.inputs[0].strides
         lanes, side, transform = shape.channel_lanes, shape.side, INPUT[shape.size]
+        dtype = self.task.inputs[0].dtype
         n, row, column, _, _ = self._origin(tile)
         origin = w.let("origin", n * strides[0] + row * strides[2] + column * strides[3])
         with w.loop("c", -(-shape.channels // lanes)) as c:
@@ -87,7 +89,8 @@ class _Builder:
                 channel = tirx.min(channel, shape.channels - lanes)
             for j in range(side):
                 at = [origin + channel + (i * strides[2] + j * strides[3]) for i in range(side)]
-                values = [w.let(f"x{i}", w.load(self.x, a, lanes)) for i, a in enumerate(at)]
+                loaded = [widen(w.load(self.x, a, lanes), dtype, lanes) for a in at]
+                values = [w.let(f"x{i}", value) for i, value in enumerate(loaded)]
                 for i, value in enumerate(transform(values, lanes)):
                     w.store(self.half_in, (i * side + j) * lanes, value, lanes)
             for i in range(side):

@@ -25,9 +25,9 @@ _SCRATCH_SHARE = 0.01
 """How much longer everything takes for each level 1 cache that the scratch memory fills."""
 
 
-def direct_cost(shape: WinogradShape, threads: int = 1) -> float:
-    """Slots of the direct kernel, which comes near its multiply-adds."""
-    vectors = 9 * shape.channels * shape.filter_vectors
+def direct_cost(shape: WinogradShape, threads: int = 1, unit: int = 1) -> float:
+    """Slots of the direct kernel, which comes near its multiply-adds; an instruction sums `unit` into a lane."""
+    vectors = 9 * shape.channels * shape.filter_vectors / unit
     return vectors * (shape.batch * shape.rows * shape.columns / threads + _WEIGHT_VECTOR)
 
 

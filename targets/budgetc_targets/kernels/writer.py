@@ -21,6 +21,14 @@ def lanes_type(dtype: str, lanes: int) -> str:
     return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
+_STORED = {"bfloat16": "uint16"}
+
+
+def stored_type(dtype: str) -> str:
+    """What an element type is in memory: the bits of one that the code generator does not know are an integer."""
+    return _STORED.get(dtype, dtype)
+
+
 def integer(value: int) -> Value:
     """An s32 literal."""
     return tirx.IntImm("int32", value)
@@ -74,6 +82,7 @@ class Writer:
 
     def pointer(self, name: str, dtype: str, extent: int) -> Value:
         """A pointer parameter to `extent` elements, as a flat buffer."""
+        dtype = stored_type(dtype)
         variable = tirx.Var(name, PointerType(PrimType(dtype)))
         buffer = tirx.decl_buffer((max(extent, 1),), dtype, f"{name}_buffer")
         self._parameters.append(variable)
