@@ -28,7 +28,7 @@ from budgetc.run import start
 from budgetc.verdict import Measurement
 from budgetc.verification.oracle import feeds
 from budgetc.verification.report import Report
-from budgetc.verification.verifier import Verifier
+from budgetc.verification.verifier import Verifier, knows_denormals
 
 SYNTHETIC_STEPS = 16
 EMULATED_SECONDS = (
@@ -301,7 +301,7 @@ def _assess(
             model,
             harness.run,
             fixed_point=job.capability.fixed_point,
-            denormals=not job.capability.flushes_denormals,
+            denormals=knows_denormals(job.capability, model),
         )
         agreement = verifier.verify(reference.inputs, raw, say=say)
         quality = _quality(outputs, reference)

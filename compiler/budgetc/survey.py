@@ -91,7 +91,11 @@ def survey(
         out = str(Path(folder) / f"optimised-{position}.onnx")
         optimise(model, source, recipe, capability, None, out)
         try:
-            graph = prepare(Path(out).read_bytes(), fixed_point=sheet.fixed_point)
+            graph = prepare(
+                Path(out).read_bytes(),
+                fixed_point=sheet.fixed_point,
+                halves=bool(sheet.bfloat16_dot),
+            )
             walk(graph, sheet, find_target(kind).families())
         except ModelError as error:
             findings.append(_finding(error, None, names))

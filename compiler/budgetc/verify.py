@@ -18,7 +18,7 @@ from budgetc.model import Model, load_model
 from budgetc.registry import find_target
 from budgetc.run import start_archive, start_module, start_native
 from budgetc.verification.report import Report
-from budgetc.verification.verifier import SECONDS, Say, Verifier
+from budgetc.verification.verifier import SECONDS, Say, Verifier, knows_denormals
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def verify(
                 held_against,
                 harness.run,
                 fixed_point=found.capability.fixed_point,
-                denormals=not found.capability.flushes_denormals,
+                denormals=knows_denormals(found.capability, held_against),
             )
             reports.append(verifier.verify(real, seconds=seconds, say=say))
     return reports[0].joined(list(zip(names[1:], reports[1:], strict=True)))

@@ -1,5 +1,6 @@
 """Half-precision models are computed in f32; their ports, and what they cast themselves, keep the type."""
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -52,6 +53,16 @@ def test_casts_of_the_model_still_round():
     with np.errstate(over="ignore"):
         (y,) = ReferenceEvaluator(onnx.load_model_from_string(model.data)).run(None, {"x": x})
     np.testing.assert_array_equal(y, np.array([1.0, np.inf, 0.0], np.float32))
+
+
+def test_weights_that_the_model_widens_itself_stay_short():
+    """As the pass `bf16` stores them; what computes with others is f32."""
+    weights = np.random.default_rng(0).standard_normal((4, 3)).astype(ml_dtypes.bfloat16)
+    text = "g (float[2,4] x) => (float[2,3] y) { v = Cast<to=1>(w)  y = MatMul(x, v) }"
+    data = parse_model(half_model(text, w=weights).SerializeToString(), "half.onnx").data
+    (stored,) = onnx.load_model_from_string(data).graph.initializer
+    assert stored.data_type == TensorProto.BFLOAT16
+    assert operators(data) == ["Cast", "MatMul"]
 
 
 def test_a_value_that_is_port_and_operand():

@@ -1,7 +1,7 @@
 """Half precision computed in f32: ports keep their type, everything between is widened.
 
-No kernel computes with 16-bit floats, and passes that look for f32 should find it. What a half-precision model
-rounds after every operator is rounded at its ends only, and where the model itself casts.
+Passes that look for f32 should find it. What a half-precision model rounds after every operator is rounded at its ends
+only, and where the model itself casts.
 """
 
 import numpy as np
@@ -57,10 +57,15 @@ class _Widener:
 
     def widen(self) -> None:
         graph = self.graph
+        computed = {n for node in graph.node if node.op_type != "Cast" for n in node.input}
         for tensor in graph.initializer:
-            if tensor.data_type in HALVES:
+            if tensor.data_type not in HALVES:
+                continue
+            if tensor.name in computed:
                 _widen_tensor(tensor)
                 self.wide[tensor.name] = tensor.name
+            else:  # rounded weights, say: the model widens them itself
+                self.narrow[tensor.name] = tensor.name
         for value in graph.input:
             if value.name in self.halves:
                 self.narrow[value.name] = value.name

@@ -6,6 +6,7 @@ from collections import defaultdict
 from budgetc_targets.expression import ACCUMULATOR, Expr, Ref, references, size, substitute
 
 from budgetc.lower.graph import Graph, Operation
+from budgetc.lower.halves import HALF
 
 KERNELS = ("convolution", "product", "pooling", "matmul", "normalisation")
 SWEEPS = ("map", "softmax", "reduction")
@@ -85,10 +86,10 @@ class _Fuser:
         return self.readers[name] == {op.outputs[0]} and name not in self.graph.outputs
 
     def _dequantises(self, op: Operation) -> bool:
-        """Whether every reader may repeat the map: few steps from one small integer."""
+        """Whether every reader may repeat the map: few steps from one number of 8 or 16 bits."""
         assert op.expression is not None
-        integer = self.graph.values[op.inputs[0]].dtype in ("uint8", "int8")
-        return len(op.inputs) == 1 and integer and size(op.expression) <= CHEAP
+        narrow = self.graph.values[op.inputs[0]].dtype in ("uint8", "int8", HALF)
+        return len(op.inputs) == 1 and narrow and size(op.expression) <= CHEAP
 
     def _drop(self, op: Operation) -> None:
         """An operation whose work is done elsewhere now."""

@@ -15,6 +15,7 @@ from budgetc.lower.fixed_forms import form_fixed_point_operations
 from budgetc.lower.fusion import fuse
 from budgetc.lower.generated import GENERATED_FILE, one_file
 from budgetc.lower.graph import Graph
+from budgetc.lower.halves import multiply_halves
 from budgetc.lower.hoisting import quantise_early
 from budgetc.lower.importer import import_model
 from budgetc.lower.in_place import write_in_place
@@ -51,31 +52,33 @@ class Code:
         return self.entries[0]
 
 
-def prepare(data: bytes, *, fixed_point: bool = False) -> Graph:
+def prepare(data: bytes, *, fixed_point: bool = False, halves: bool = False) -> Graph:
     """The graph of a model with its operations chosen and fused: one operation per kernel.
 
     Args:
         data: the model.
         fixed_point: whether quantised arithmetic is that of cores without floats.
+        halves: whether there are kernels that compute with bfloat16 numbers.
 
     Raises:
         ModelError: the model has what no library can have, such as control flow.
     """
-    graph = form(data, fixed_point=fixed_point)
-    select(graph)
+    graph = form(data, fixed_point=fixed_point, halves=halves)
+    select(graph, halves=halves)
+    multiply_halves(graph)
     permute_flattened_weights(graph)
     graph.remove_dead()
     fuse(graph)
     return graph
 
 
-def form(data: bytes, *, fixed_point: bool = False) -> Graph:
+def form(data: bytes, *, fixed_point: bool = False, halves: bool = False) -> Graph:
     """The graph with its integer and recurrent operations formed, the rest as ONNX has it; see `prepare`."""
     graph = import_model(data)
     fold_constants(graph, keep=("DequantizeLinear",))
     form_recurrent_operations(graph)
     make_codes_unsigned(graph)
-    quantise_early(graph)
+    quantise_early(graph, halves=halves)
     if fixed_point and not any(op.kind == "recurrent" for op in graph.operations):
         form_fixed_point_operations(graph)
     else:
@@ -113,7 +116,10 @@ def lower(
     families = [f for f in target.families() if not (compact and _grows(f))]
     alone = one_by_one(lean_point(capability) if compact else default_point(capability))
     shared = Shared(KernelObjects(target, capability, kept), capability.alignment)
-    graphs = [prepare(data, fixed_point=capability.fixed_point) for data in models]
+    graphs = [
+        prepare(data, fixed_point=capability.fixed_point, halves=bool(capability.bfloat16_dot))
+        for data in models
+    ]
     programs = [walk(graph, capability, families) for graph in graphs]
     for steps in programs:
         write_in_place(steps, capability)

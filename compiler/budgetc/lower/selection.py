@@ -10,6 +10,7 @@ from budgetc.loading.normalise import STANDARD
 from budgetc.lower import select_kernels, select_moves
 from budgetc.lower.activations import as_expression
 from budgetc.lower.graph import Graph, Operation
+from budgetc.lower.halves import HALF, cast_halves
 from budgetc.lower.quantisation import (
     Quantisation,
     by_operands,
@@ -22,8 +23,12 @@ from budgetc.lower.select_moves import Selected
 Selector = Callable[[Operation, Graph], Selected]
 
 
-def select(graph: Graph) -> None:
+def select(graph: Graph, *, halves: bool = False) -> None:
     """Give every operation of the graph its lowering kind, in place.
+
+    Args:
+        graph: is changed.
+        halves: whether there are kernels that compute with bfloat16 numbers.
 
     Raises:
         ModelError: an operator behaves as in training.
@@ -33,7 +38,7 @@ def select(graph: Graph) -> None:
         if op.kind.islower():
             chosen.append(op)
             continue
-        result = _select(op, graph)
+        result = _select(op, graph, halves=halves)
         if result is None:
             chosen.append(replace(op, kind="foreign"))
         elif isinstance(result, Operation):
@@ -43,9 +48,12 @@ def select(graph: Graph) -> None:
     graph.operations = chosen
 
 
-def _select(op: Operation, graph: Graph) -> Selected:
+def _select(op: Operation, graph: Graph, *, halves: bool) -> Selected:
     types = {graph.values[name].dtype for name in (*op.inputs, *op.outputs) if name}
     node = op.attributes.get("proto")
+    if halves and HALF in types and not types - ARITHMETIC_TYPES - {HALF}:
+        chosen = cast_halves if op.kind == "Cast" else select_moves.SELECTORS.get(op.kind)
+        return chosen(op, graph) if chosen else None
     if types - ARITHMETIC_TYPES or (node and node.domain not in STANDARD):
         return None
     return _SELECTORS.get(op.kind, _elementwise)(op, graph)

@@ -21,7 +21,7 @@ from budgetc.lower.wants import wants_of
 PARALLEL_WORK = 120_000
 """Work below which a second thread costs more than it brings, in f32 multiply-accumulates: about a microsecond."""
 
-WORK_OF_A_BYTE_PRODUCT = 0.25
+WORK_OF_PRODUCTS = {"uint8": 0.25, "bfloat16": 0.5}  # by what is read, where it is not 1
 WORK_OF_AN_ELEMENT = 4.0  # loaded and stored
 WORK_OF_FUNCTIONS = {
     **dict.fromkeys(("exp", "erf", "tanh", "log", "log1p", "pow", "sin", "cos"), 30.0),
@@ -265,7 +265,7 @@ class Steps:
 
 def _work(task: Task, macs: int, elements: int) -> float:
     """What a task takes, in f32 multiply-accumulates."""
-    product = WORK_OF_A_BYTE_PRODUCT if task.inputs and task.inputs[0].dtype == "uint8" else 1.0
+    product = WORK_OF_PRODUCTS.get(task.inputs[0].dtype, 1.0) if task.inputs else 1.0
     element = WORK_OF_AN_ELEMENT + WORK_OF_SWEEPS.get(task.kind, 0.0)
     element += sum(WORK_OF_FUNCTIONS.get(name, 1.0) for name in functions(task.expression))
     return macs * product + elements * element

@@ -48,6 +48,8 @@ def roofline(layer: Layer | Timing, capability: Capability) -> float:
     """Seconds of one call."""
     lanes = capability.vector_bytes / 4
     products = BYTE_PRODUCTS[capability.int8_dot] if layer.bits == 8 else lanes
+    if layer.bits == 16 and capability.bfloat16_dot:
+        products = 2 * lanes
     computing = layer.work / (products * PIPES)
     near, middle, far = BYTES_A_CYCLE
     if layer.moved <= capability.l1_bytes:

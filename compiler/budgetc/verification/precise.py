@@ -20,6 +20,7 @@ from onnx.reference.op_run import OpRun
 
 from budgetc.verification.agreement import differences
 from budgetc.verification.oracle import Array, Arrays
+from budgetc.verification.rounding import rounded_on_the_way
 from budgetc.worker import ChildDied, run_child
 
 SECONDS = 120.0
@@ -98,7 +99,12 @@ def doubled(model: onnx.ModelProto) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph = made.graph
+    halves = rounded_on_the_way(model)
     for node in graph.node:
+        if halves.intersection(node.output):
+            raise _no_judge(
+                f"of what is rounded to 16 bits on the way, here by {quoted(node.name)}"
+            )
         if node.op_type in _STEPS | _NARROW:
             raise _no_judge(f"of {node.op_type}, here {quoted(node.name)}")
         for attribute in node.attribute:

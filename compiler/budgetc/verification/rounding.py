@@ -77,11 +77,27 @@ def bound(terms: int, u: float = UNIT_ROUNDOFF[TensorProto.FLOAT]) -> float:
 
 
 def unit_roundoff(model: onnx.ModelProto) -> float:
-    """Of the coarsest floating-point type that a value has; of f32 where there is none."""
+    """Of the coarsest floating-point type that a value has; of f32 where there is none.
+
+    What is rounded to 16 bits on the way and widened again is no part of it: that is a step, as that of a quantiser.
+    """
     graph = model.graph
     infos = (*graph.input, *graph.value_info, *graph.output)
-    kinds = {i.type.tensor_type.elem_type for i in infos}
+    steps = rounded_on_the_way(model)
+    kinds = {i.type.tensor_type.elem_type for i in infos if i.name not in steps}
     return max((UNIT_ROUNDOFF[k] for k in kinds if k in UNIT_ROUNDOFF), default=2.0**-24)
+
+
+def rounded_on_the_way(model: onnx.ModelProto) -> frozenset[str]:
+    """Values in bfloat16 inside the graph that only Casts make and read."""
+    graph = model.graph
+    halves = {
+        i.name for i in graph.value_info if i.type.tensor_type.elem_type == TensorProto.BFLOAT16
+    }
+    for node in graph.node:
+        if node.op_type != "Cast":
+            halves.difference_update(node.input, node.output)
+    return frozenset(halves)
 
 
 def longest_sum(model: onnx.ModelProto) -> int:

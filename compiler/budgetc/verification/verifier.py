@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Mapping
 
+import onnx
+from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError
 
 from budgetc.model import Model
@@ -19,7 +21,7 @@ from budgetc.verification.oracle import (
     stack,
 )
 from budgetc.verification.report import CaseReport, Report
-from budgetc.verification.rounding import tolerance
+from budgetc.verification.rounding import rounded_on_the_way, tolerance
 
 SECONDS = 20.0
 """Time for adversarial inputs; a case that has begun is ended."""
@@ -31,6 +33,17 @@ Run = Callable[[Arrays], Arrays]
 """A library over stacked inputs: outputs by name, inferences joined on axis 0."""
 
 Say = Callable[[str], None]
+
+
+def knows_denormals(capability: Capability, model: Model) -> bool:
+    """Whether a library tells numbers below the normal ones from zero.
+
+    Vectors of some CPUs do not, nor does any CPU's dot product of bfloat16 numbers, where the model rounds to such.
+    """
+    if capability.flushes_denormals:
+        return False
+    proto = onnx.load_model_from_string(model.data)
+    return capability.bfloat16_dot is None or not rounded_on_the_way(proto)
 
 
 class Verifier:

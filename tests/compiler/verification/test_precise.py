@@ -64,6 +64,10 @@ def test_every_operator_on_the_way_has_all_digits(make_model) -> None:
         ),
         ("g (double[2] x) => (double[2] y) { y = Exp(x) }", "computes in it"),
         (
+            "g (float[2] x) => (float[2] y) { h = Cast<to=16>(x) y = Cast<to=1>(h) }",
+            "16 bits on the way",
+        ),
+        (
             "g (float[1,1,2,2] x, float[1,2,2,2] at) => (float[1,1,2,2] y) { y = GridSample(x, at) }",
             "GridSample",
         ),

@@ -4,7 +4,14 @@ import math
 
 import onnx
 import pytest
-from budgetc.verification.rounding import MOST_DIGITS, bound, longest_sum, tolerance, unit_roundoff
+from budgetc.verification.rounding import (
+    MOST_DIGITS,
+    bound,
+    longest_sum,
+    rounded_on_the_way,
+    tolerance,
+    unit_roundoff,
+)
 
 
 def proto(make_model, text, **weights):
@@ -61,3 +68,22 @@ def test_the_coarsest_type_decides(make_model) -> None:
     assert unit_roundoff(proto(make_model, text)) == 2.0**-24
     text = """g (double[4] x) => (double[4] y) { y = Exp(x) }"""
     assert tolerance(proto(make_model, text)) == 16 * 2.0**-53
+
+
+def test_what_is_rounded_on_the_way_is_a_step_and_no_type(make_model) -> None:
+    """A wider tolerance would let a library be wrong by a hundredth."""
+    text = """g (float[4] x, float[4] w) => (float[4] y) {
+        h = Cast<to=16>(x) r = Cast<to=1>(h) y = Add(r, w) }"""
+    model = proto(make_model, text)
+    assert rounded_on_the_way(model) == {"h"}
+    assert unit_roundoff(model) == 2.0**-24
+
+
+def test_a_port_in_16_bits_and_arithmetic_on_them_are_coarse(make_model) -> None:
+    port = "g (float[4] x) => (bfloat16[4] y) { y = Cast<to=16>(x) }"
+    assert unit_roundoff(proto(make_model, port)) == 2.0**-8
+    text = """<ir_version: 9, opset_import: ["": 17]> g (float[4] x) => (float[4] y) {
+        h = Cast<to=16>(x) s = Add(h, h) y = Cast<to=1>(s) }"""
+    raw = onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text))
+    assert not rounded_on_the_way(raw)
+    assert unit_roundoff(raw) == 2.0**-8

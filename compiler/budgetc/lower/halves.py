@@ -1,0 +1,58 @@
+"""Layers that multiply bfloat16 numbers: they read 16 bits where the graph rounds to them and widens them again.
+
+    Conv(widen(b), W)  ->  Conv(b, W)     where b is bfloat16 and W, in f32, has no digit beyond its 8
+
+The kernel multiplies pairs of them and sums in f32, which is what the graph says: widening changes no number.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+from budgetc_targets.expression import Ref, apply
+
+from budgetc.lower.graph import Array, Graph, Operation
+from budgetc.lower.select_moves import Selected
+
+HALF: Literal["bfloat16"] = "bfloat16"
+
+_LAYERS = ("convolution", "product")
+
+
+def cast_halves(op: Operation, graph: Graph) -> Selected:
+    """A Cast between f32 and bfloat16 as a map; other casts of the latter are left to generated C."""
+    given, made = (graph.values[name].dtype for name in (op.inputs[0], op.output))
+    if (given, made) == ("float32", HALF):
+        return Operation("map", op.name, op.inputs, op.outputs, {}, apply("round_bf16", Ref(0)))
+    if (given, made) == (HALF, "float32"):
+        return Operation("map", op.name, op.inputs, op.outputs, {}, Ref(0))
+    return None
+
+
+def multiply_halves(graph: Graph) -> None:
+    """Let every layer that may do so multiply bfloat16 numbers, in place; operations are chosen, and not yet fused."""
+    producers = graph.producers()
+    for position, op in enumerate(graph.operations):
+        maker = producers.get(op.inputs[0]) if op.inputs else None
+        if op.kind not in _LAYERS or maker is None or not _widens(maker, graph):
+            continue
+        weight = _narrowed(op)
+        if weight is not None:
+            attributes = {**op.attributes, "weight": weight}
+            inputs = (maker.inputs[0], *op.inputs[1:])
+            graph.operations[position] = replace(op, inputs=inputs, attributes=attributes)
+    graph.remove_dead()
+
+
+def _widens(op: Operation, graph: Graph) -> bool:
+    return op.kind == "map" and op.expression == Ref(0) and graph.values[op.inputs[0]].dtype == HALF
+
+
+def _narrowed(op: Operation) -> Array | None:
+    """The weights as bfloat16, where they are that and one filter sees more than one channel."""
+    weight: Array = op.attributes["weight"]
+    if op.attributes.get("group", 1) > 1 and weight.shape[1] == 1:
+        return None
+    narrow: Array = weight.astype(ml_dtypes.bfloat16)
+    return narrow if np.array_equal(narrow.astype(np.float32), weight) else None
