@@ -27,10 +27,11 @@ import onnx_ir as ir
 from budgetc_specs.capability import Capability
 from budgetc_specs.recipe import Step, Value
 
-Stage = Literal["structure", "codes"]
-"""When a family's step runs: what changes layers comes before what stores them in other codes."""
+Stage = Literal["structure", "codes", "halves"]
+"""When a family's step runs: what changes layers comes before what stores them in other codes, and what computes in
+shorter floats last: it takes what is float still."""
 
-STAGES: tuple[Stage, ...] = ("structure", "codes")
+STAGES: tuple[Stage, ...] = ("structure", "codes", "halves")
 """All of them, in the order of a recipe."""
 
 

@@ -181,7 +181,7 @@ class Space:
             if step is not None:
                 steps[family.stage].append(step)
         structure = [*steps["structure"], Step.of("clean")] if steps["structure"] else []
-        return Recipe((*self.preamble, *structure, *steps["codes"]))
+        return Recipe((*self.preamble, *structure, *steps["codes"], *steps["halves"]))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

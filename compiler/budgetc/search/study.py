@@ -43,8 +43,9 @@ class Proposal:
 def first_points(space: Space, knobs: Knobs, most: int) -> list[Proposal]:
     """What is worth a look on any model, the most telling first, at most so many.
 
-    The model as it is; each family of codes as far as it goes, by each of its options; each level of each family of
-    structure for all parts alike, with codes and, where there are none, without; then both ladders in steps.
+    The model as it is; each family of codes as far as it goes, by each of its options; shorter floats alone; each level
+    of each family of structure for all parts alike, with codes and, where there are none, without; then both ladders in
+    steps, where what codes leave in float is in shorter floats if there are such.
     """
     codes = [f for f in space.families if f.stage == "codes"]
     structure = [f for f in space.families if f.stage == "structure"]
@@ -52,6 +53,11 @@ def first_points(space: Space, knobs: Knobs, most: int) -> list[Proposal]:
     points: list[tuple[dict[str, int | str], str]] = [({}, "as it is")]
     options = list(_options(codes))
     points += [({**full, **chosen}, "all layers") for chosen in options if codes]
+    halves: dict[str, int | str] = {
+        f"{f.name}.amount": STEPS for f in space.families if f.stage == "halves"
+    }
+    if halves:
+        points.append((halves, "all layers in shorter floats"))
     levels: list[dict[str, int | str]] = [
         {f"{f.name}.amount": knobs.amount_of(f, i), f"{f.name}.order": "uniform"}
         for f in structure
@@ -64,10 +70,11 @@ def first_points(space: Space, knobs: Knobs, most: int) -> list[Proposal]:
             ({**full, **ranked, f"{family.name}.amount": amount}, "least sensitive groups first")
             for amount in range(STEPS // 8, STEPS, STEPS // 8)
         ]
+    origin = f"most sensitive layers {'in shorter floats' if halves else 'kept'}"
     for family in codes:
         ranked = {f"{family.name}.order": "ranked"}
         points += [
-            ({**full, **ranked, f"{family.name}.amount": amount}, "most sensitive layers kept")
+            ({**full, **halves, **ranked, f"{family.name}.amount": amount}, origin)
             for amount in (STEPS - 1, STEPS - 2, STEPS - 4, STEPS // 2)
         ]
     points += [

@@ -68,6 +68,26 @@ def test_the_first_points_tell_most():
     assert len(first_points(SPACE, knobs(), 3)) == 3
 
 
+def test_what_codes_leave_in_float_is_in_shorter_floats_first():
+    parts = tuple(Choice(f"l{n}", ("float", "bf16"), (f"l{n}",), 100, 400, 1000) for n in range(5))
+    space = Space((*SPACE.families, Family("bf16", "halves", parts)))
+
+    def flat(family, part, level):
+        return 1.0 if level != "float" else 0.0
+
+    points = first_points(space, Knobs(space, flat, flat), 100)
+    every = {f"l{n}": "bf16" for n in range(5)}
+    assert space.settings({"bf16": every}) in [p.settings for p in points]
+    alike = {f"l{n}": "int8" for n in range(5)}
+    assert points[1].settings == space.settings({"quantize": alike})
+    kept = [p for p in points if p.origin == "most sensitive layers in shorter floats"]
+    assert kept
+    for point in kept:
+        levels = {name: dict(parts) for name, parts in point.settings.levels}
+        assert len(levels["quantize"]) < 5
+        assert levels["bf16"] == every
+
+
 def test_uniform_and_ranked_positions():
     own = knobs()
     prune = SPACE.family("prune")
