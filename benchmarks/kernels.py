@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
+import onnx_ir as ir
+from budgetc.registry import find_target
+from budgetc_passes.contract import Evidence
+from budgetc_passes.quantization.bfloat16 import Bfloat16
 from budgetc_specs.units import format_bytes, format_seconds
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,6 +28,7 @@ _OPSET = 17
 _CALIBRATION = 8
 _BETWEEN_LIMITS = 8
 _PEER = BY_NAME["onnxruntime float"]
+PRECISIONS = ("float", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,12 @@ class Kernel:
     operations: int = 0
     twice: bool = False
 
-    @property
-    def quantizable(self) -> bool:
-        """Whether the quantize pass makes integers of it."""
-        return self.operator in {"Conv", "MatMul"}
+    def takes(self, precision: str) -> bool:
+        """Whether there is such a form of it: only products have others than that in float."""
+        product = self.operator in {"Conv", "MatMul"}
+        if precision == "bf16":
+            return product and self.family != "depthwise" and library.multiplies_halves()
+        return product or precision == "float"
 
     @property
     def label(self) -> str:
@@ -159,6 +167,17 @@ def integers_only(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def halves_only(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A float model as one that computes with bfloat16 numbers and takes such."""
+    made = Bfloat16().run(ir.from_proto(model), Evidence(find_target("host").capability(None, 1)))
+    graph = (model := ir.to_proto(made.model)).graph
+    (port,) = graph.input
+    name, port.name = port.name, f"{port.name}_short"
+    port.type.tensor_type.elem_type = TensorProto.BFLOAT16
+    graph.node.insert(0, helper.make_node("Cast", [port.name], [name], to=TensorProto.FLOAT))
+    return model
+
+
 @dataclass(frozen=True)
 class Timed:
     """What was measured of one kernel at one precision; seconds, and bytes moved at least.
@@ -177,9 +196,7 @@ class Timed:
 
     def row(self, limits: Limits) -> dict[str, Any]:
         """As columns of a CSV file."""
-        integer = self.precision == "int8"
-        level = limits.level(self.moved)
-        peak = limits.int8_ops if integer else limits.float_ops
+        level, peak = limits.level(self.moved), limits.peak(self.precision)
         rate = self.kernel.operations / self.inner
         return {
             "family": self.kernel.family,
@@ -194,7 +211,7 @@ class Timed:
             "of_peak": rate / peak if peak else 0.0,
             "level": level.name,
             "of_bandwidth": self.moved / self.inner / level.read,
-            "of_bound": limits.bound(self.kernel.operations, self.moved, integer=integer)
+            "of_bound": limits.bound(self.kernel.operations, self.moved, self.precision)
             / self.inner,
             "ratio": self.peer / self.ours,
         }
@@ -220,13 +237,20 @@ def measure(kernel: Kernel, precision: str, arguments: argparse.Namespace) -> Ti
         onnx.save(integer, file)
         feeds = [np.clip(feeds[0] * 32 + 128, 0, 255).astype(np.uint8)]
         recipe = "clean"
+    peers = file
+    if precision == "bf16":  # onnxruntime computes what the float model says
+        peers = folder / "float.onnx"
+        onnx.save(model, peers)
+        onnx.save(halves_only(model), file)
+        recipe = "clean"
+    given = [f.astype(ml_dtypes.bfloat16) for f in feeds] if precision == "bf16" else feeds
     seconds, threads = arguments.seconds, arguments.threads
     library.build_library(file, recipe, threads, folder / "library")
-    named = {p.name: f for p, f in zip(onnx.load(file).graph.input, feeds, strict=True)}
+    named = {p.name: f for p, f in zip(onnx.load(file).graph.input, given, strict=True)}
     calls = library.time_calls(file, recipe, threads, named, arguments.rounds)
     # Beside the kernel there are copies into its layout and out of it, which are elementwise to us.
     inner = sum(t for kind, t in calls if kind != "elementwise") or sum(t for _, t in calls)
-    (folder / "samples.bin").write_bytes(b"".join(f.tobytes() for f in feeds))
+    (folder / "samples.bin").write_bytes(b"".join(f.tobytes() for f in given))
     # onnxruntime takes one array for each port, ours one after the other.
     np.savez(folder / "samples.npz", **{str(i): f for i, f in enumerate(feeds)})
     taken = in_turns(
@@ -235,13 +259,13 @@ def measure(kernel: Kernel, precision: str, arguments: argparse.Namespace) -> Ti
                 folder / "library", folder / "samples.bin", seconds, threads
             ),
             "peer": lambda: time_peer(
-                Path(sys.executable), _PEER, file, folder / "samples.npz", seconds, threads
+                Path(sys.executable), _PEER, peers, folder / "samples.npz", seconds, threads
             ),
         },
         arguments.rounds,
     )
     interface = library.read_interface(folder / "library")
-    width = 1 if precision == "int8" else 4
+    width = {"int8": 1, "bf16": 2, "float": 4}[precision]
     moved = sum(p.nbytes for p in (*interface.inputs, *interface.outputs))
     moved += int(np.prod(kernel.weight)) * width if kernel.weight else 0
     return Timed(kernel, precision, inner, taken["ours"], taken["peer"], moved)
@@ -253,6 +277,8 @@ def table(rows: Sequence[Mapping[str, Any]], limits: Limits) -> str:
     integers = (
         f"{limits.int8_ops / 1e9:.0f} GOPS in int8" if limits.int8_ops else "no int8 dot product"
     )
+    if limits.bf16_ops:
+        integers = f"{limits.bf16_ops / 1e9:.0f} in bfloat16, {integers}"
     head = (
         f"{machine.name()}; one core: {limits.float_ops / 1e9:.0f} GFLOPS in float32, {integers}; "
         f"reads: {caches}."
@@ -287,7 +313,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     add = parser.add_argument
     add("families", nargs="*", help=f"of {', '.join(families)}; all if none")
-    add("--precision", choices=("float", "int8"), help="one only; both if left out")
+    add("--precision", choices=PRECISIONS, help="one only; all if left out")
     add("--rounds", type=int, default=3, help="turns of each")
     add("--seconds", type=float, default=0.2, help="timed seconds of a measurement")
     add("--threads", type=int, default=1, help="of one inference; peaks are those of one core")
@@ -300,10 +326,10 @@ def main(given: Sequence[str] | None = None) -> int:
     chosen = [
         (kernel, precision)
         for kernel in kernels()
-        for precision in ("float", "int8")
+        for precision in PRECISIONS
         if kernel.family in (arguments.families or families)
-        and precision in (arguments.precision or "float int8")
-        and (precision == "float" or kernel.quantizable)
+        and precision == (arguments.precision or precision)
+        and kernel.takes(precision)
     ]
     found, peaks = [], [measure_limits()]
     start = time.monotonic()

@@ -22,8 +22,16 @@ from benchmarks.machine import build_program, pinned
 
 FLOAT = "clean | fuse | clean"
 INT8 = f"{FLOAT} | quantize"
+BF16 = f"{FLOAT} | bf16"
+RECIPES = {"float": FLOAT, "bf16": BF16, "int8": INT8}
+"""By the precision of what they make."""
 _SOURCE = Path(__file__).with_name("host.c")
 _SECONDS = 900.0
+
+
+def multiplies_halves() -> bool:
+    """Whether this machine has a dot product of bfloat16 numbers, without which `BF16` changes nothing."""
+    return find_target("host").capability(None, 1).bfloat16_dot is not None
 
 
 @dataclass(frozen=True)

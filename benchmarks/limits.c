@@ -3,7 +3,7 @@
  *
  *   limits SECONDS BYTES...
  *
- * float_ops and int8_ops a second (a multiply-add is two; 0 where there is no such instruction), and for each number of
+ * float_ops, bf16_ops and int8_ops a second (a multiply-add is two; 0 without such an instruction), and for each number of
  * bytes how many a second can be read from a buffer of that size. Each is the best of several short trials.
  */
 #define _GNU_SOURCE
@@ -93,6 +93,26 @@ static void dot_products(void) {
 }
 #endif
 
+#ifdef __AVX512BF16__
+static void bfloat16_products(void) {
+    __m512 sum[CHAINS];
+    __m512bh a, b;
+    memset(&a, 0, sizeof a);
+    memset(&b, 0, sizeof b);
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = _mm512_setzero_ps();
+    KEEP(a);
+    KEEP(b);
+    for (int step = 0; step < STEPS; step++) {
+#pragma clang loop unroll(full)
+        for (int i = 0; i < CHAINS; i++) {
+            sum[i] = _mm512_dpbf16_ps(sum[i], a, b);
+            KEEP(sum[i]);
+        }
+    }
+}
+#endif
+
 static const unsigned char *memory;
 static size_t memory_bytes;
 
@@ -143,12 +163,15 @@ int main(int argc, char **argv) {
         return 2;
     }
     const double seconds = atof(argv[1]);
-    double int8 = 0;
+    double bf16 = 0, int8 = 0;
+#ifdef __AVX512BF16__
+    bf16 = rate(bfloat16_products, 2.0 * 32 * CHAINS * STEPS, seconds);
+#endif
 #ifdef DOT_BYTES
     int8 = rate(dot_products, 2.0 * DOT_BYTES * CHAINS * STEPS, seconds);
 #endif
-    printf("{\"float_ops\": %.6g, \"int8_ops\": %.6g, \"read\": [",
-           rate(multiply_add, 2.0 * (WIDTH / 4) * CHAINS * STEPS, seconds), int8);
+    printf("{\"float_ops\": %.6g, \"bf16_ops\": %.6g, \"int8_ops\": %.6g, \"read\": [",
+           rate(multiply_add, 2.0 * (WIDTH / 4) * CHAINS * STEPS, seconds), bf16, int8);
     for (int i = 2; i < argc; i++)
         printf(i > 2 ? ", %.6g" : "%.6g", read_rate((size_t)atol(argv[i]), seconds));
     puts("]}");

@@ -28,6 +28,7 @@ class Limits:
     """Operations a second (a multiply-add is two; 0 where there is no such instruction), and levels by size."""
 
     float_ops: float
+    bf16_ops: float
     int8_ops: float
     levels: tuple[Level, ...]
 
@@ -35,9 +36,13 @@ class Limits:
         """The nearest level that holds so many bytes."""
         return next((level for level in self.levels if size <= level.size), self.levels[-1])
 
-    def bound(self, operations: float, moved: int, *, integer: bool) -> float:
+    def peak(self, precision: str) -> float:
+        """Operations a second in float, bf16 or int8."""
+        return {"float": self.float_ops, "bf16": self.bf16_ops, "int8": self.int8_ops}[precision]
+
+    def bound(self, operations: float, moved: int, precision: str) -> float:
         """Least seconds: whichever takes longer, computing at the peak or moving each byte once."""
-        peak = self.int8_ops if integer else self.float_ops
+        peak = self.peak(precision)
         computing = operations / peak if peak else 0.0
         return max(computing, moved / self.level(moved).read)
 
@@ -47,6 +52,7 @@ def highest(found: Sequence[Limits]) -> Limits:
     levels = zip(*(each.levels for each in found), strict=True)
     return Limits(
         float_ops=max(each.float_ops for each in found),
+        bf16_ops=max(each.bf16_ops for each in found),
         int8_ops=max(each.int8_ops for each in found),
         levels=tuple(max(same, key=lambda level: level.read) for same in levels),
     )
@@ -73,6 +79,7 @@ def measure_limits(seconds: float = 0.2) -> Limits:
     levels = zip([*sizes.items(), ("memory", 1 << 62)], found["read"], strict=True)
     return Limits(
         float_ops=found["float_ops"],
+        bf16_ops=found["bf16_ops"],
         int8_ops=found["int8_ops"],
         levels=tuple(Level(name, size, read) for (name, size), read in levels),
     )

@@ -12,7 +12,7 @@ from benchmarks.limits import Limits
 from benchmarks.svg import FONT, GRID, INK, PALE, paper
 
 _LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT, _FOOT = 70, 50, 620, 380, 150, 50
-_COLOURS = {"float": "#0969da", "int8": "#bf3989"}
+_COLOURS = {"float": "#0969da", "bf16": "#1a7f37", "int8": "#bf3989"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def roofline(title: str, limits: Limits, points: Sequence[Point]) -> str:
     """
     if not points:
         raise ValueError("no kernel to draw")
-    roofs = {"float": limits.float_ops, "int8": limits.int8_ops}
+    roofs = {precision: limits.peak(precision) for precision in _COLOURS}
     axes = _Axes(points, max(roofs.values()))
     drawn = [f"<text x='12' y='20' {FONT} font-weight='600' fill='{INK}'>{escape(title)}</text>"]
     drawn += axes.grid()

@@ -39,6 +39,7 @@ class Contender:
 
 CONTENDERS = (
     Contender(OURS, "float", "budgetc-float"),
+    Contender(OURS, "bf16", "budgetc-bf16"),
     Contender(OURS, "int8", "budgetc-int8"),
     Contender("onnxruntime", "float", "model.onnx"),
     Contender("onnxruntime", "int8", "onnxruntime.int8.onnx"),
@@ -146,7 +147,9 @@ class Field:
     def _build(
         self, contender: Contender, threads: list[int], known: dict[str, Any], *, build: bool
     ) -> Iterator[str]:
-        recipe = library.INT8 if contender.precision == "int8" else library.FLOAT
+        recipe = library.RECIPES[contender.precision]
+        if contender.precision == "bf16" and not library.multiplies_halves():
+            return
         (self.model.folder / "answers").mkdir(exist_ok=True)
         for count in threads:
             key, folder = _key(contender, count), self.file(contender, count)

@@ -10,6 +10,7 @@ from benchmarks.peers.contenders import CONTENDERS
 from benchmarks.peers.summary import Class, Duel, Figure, duels, mean_ratio
 from benchmarks.tables import markdown
 
+_CLASS_OF: dict[str, Class] = {"float": "float", "bf16": "halves", "int8": "best"}
 _FLOAT_ONLY = [c.name for c in CONTENDERS if c.precision == "float"]
 
 
@@ -20,7 +21,9 @@ def report(head: str, found: Sequence[Figure], refusals: Mapping[str, Mapping[st
     parts = [head]
     for threads in sorted({f.threads for f in found}):
         parts += [f"### Threads: {threads}", _float_table(found, threads)]
-        parts += [_best_table(found, threads)]
+        if any(f.who.precision == "bf16" and f.who.ours for f in found):
+            parts += [_best_table(found, threads, "halves", "float32 or bf16")]
+        parts += [_best_table(found, threads, "best", "any precision")]
     if calls:
         parts += ["### What a call takes", _call_table(calls)]
     parts += ["### Quality", _quality_table(found), "### Beside latency", _footprint_table(found)]
@@ -36,7 +39,7 @@ def rows(found: Sequence[Figure]) -> list[dict[str, Any]]:
     """The figures as columns, in bytes and seconds, with the ratio of each to our best of its class."""
     made = []
     for f in found:
-        kind: Class = "float" if f.who.precision == "float" else "best"
+        kind = _CLASS_OF[f.who.precision]
         duel = next((d for d in duels(found, kind, f.threads) if d.ours.model == f.model), None)
         made.append(
             {
@@ -85,10 +88,10 @@ def _float_table(found: Sequence[Figure], threads: int) -> str:
     return markdown(head, [*lines, _mean_line(list(fought.values()), len(head))])
 
 
-def _best_table(found: Sequence[Figure], threads: int) -> str:
-    fought = duels(found, "best", threads)
+def _best_table(found: Sequence[Figure], threads: int, kind: Class, title: str) -> str:
+    fought = duels(found, kind, threads)
     head = [
-        "any precision",
+        title,
         "budgetc",
         "",
         "best peer",

@@ -11,15 +11,17 @@ import numpy.typing as npt
 from benchmarks.peers.contenders import BY_NAME, Contender
 from benchmarks.tables import geometric_mean
 
-Class = Literal["float", "best"]
+Class = Literal["float", "halves", "best"]
 Metric = Literal["top1", "cosine"]
 Answers = Mapping[str, npt.NDArray[Any]]
 
-CLASSES: tuple[Class, ...] = ("float", "best")
+CLASSES: tuple[Class, ...] = ("float", "halves", "best")
+_ALLOWED = {"float": ("float",), "halves": ("float", "bf16")}
+"""Precisions of a class where it is not all of them."""
 MOST_DROP = 0.005
 """Half a percentage point of top-1: what a contender may lose and still count."""
 LEAST_COSINE = 0.999
-"""Between the answers of float contenders and the reference, where there are no labels; below it they are wrong."""
+"""Between answers in float or bf16 and the reference, where there are no labels; below it they are wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ class Figure:
     def right(self) -> bool:
         """Whether its answers are good enough to count.
 
-        Float answers must be the reference's; of others, where nobody knows the labels, nothing is asked.
+        Answers of float and bf16 must be the reference's; of int8, where nobody knows the labels, nothing is asked.
         """
         if self.metric == "top1":
             return bool(self.reference - self.quality <= MOST_DROP + 1e-9)
-        return self.who.precision != "float" or self.quality >= LEAST_COSINE
+        return self.who.precision == "int8" or self.quality >= LEAST_COSINE
 
     def in_class(self, kind: Class) -> bool:
-        """Whether it takes part in a class: float against float, or the fastest of any precision."""
-        return self.right and (kind == "best" or self.who.precision == "float")
+        """Whether it takes part: float against float, the fastest of float and bf16, or of any precision."""
+        return self.right and (kind == "best" or self.who.precision in _ALLOWED[kind])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import chart, kernels, limits, machine, models, roofline, scaling, tables, tuning
+from benchmarks import (
+    chart,
+    kernels,
+    library,
+    limits,
+    machine,
+    models,
+    roofline,
+    scaling,
+    tables,
+    tuning,
+)
 from benchmarks.limits import Level, Limits, highest
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import report, summary
@@ -77,7 +88,9 @@ def test_each_class_has_its_own_best_peer() -> None:
     figures = summary.figures(
         [
             found("budgetc float", 4e-3),
+            found("budgetc bf16", 3e-3),
             found("budgetc int8", 2e-3),
+            found("openvino bf16", 4.5e-3),
             found("onnxruntime float", 8e-3),
             found("ncnn float", 6e-3),
             found("openvino int8", 3e-3),
@@ -85,7 +98,9 @@ def test_each_class_has_its_own_best_peer() -> None:
         ]
     )
     (float_,) = summary.duels(figures, "float", 1)
+    (halves,) = summary.duels(figures, "halves", 1)
     (best,) = summary.duels(figures, "best", 1)
+    assert (halves.ours.contender, halves.peer.contender) == ("budgetc bf16", "openvino bf16")
     assert (float_.peer.contender, float_.ratio) == ("ncnn float", pytest.approx(1.5))
     # One point of top-1 is too much to lose, so the fastest does not count.
     assert (best.peer.contender, best.ratio) == ("openvino int8", pytest.approx(1.5))
@@ -94,9 +109,14 @@ def test_each_class_has_its_own_best_peer() -> None:
 
 @pytest.mark.parametrize(
     ("contender", "cosine", "right"),
-    [("ncnn float", 0.5, False), ("ncnn float", 0.9995, True), ("openvino int8", 0.5, True)],
+    [
+        ("ncnn float", 0.5, False),
+        ("ncnn float", 0.9995, True),
+        ("openvino bf16", 0.5, False),
+        ("openvino int8", 0.5, True),
+    ],
 )
-def test_without_labels_only_float_answers_can_be_wrong(
+def test_without_labels_only_answers_of_float_and_bf16_can_be_wrong(
     contender: str, cosine: float, right: bool
 ) -> None:
     (figure,) = summary.figures([found(contender, 1.0, metric="cosine", quality=cosine)])
@@ -118,12 +138,19 @@ def test_the_report_and_the_rows_name_everybody() -> None:
         [
             found("budgetc float", 4e-3),
             found("onnxruntime float", 8e-3),
+            found("budgetc bf16", 3e-3),
             found("litert int8", 2e-3),
             found("budgetc float", 1e-8, model=models.CALL),
         ]
     )
     text = report.report("a machine", figures, {"mnist5k_cnn": {"iree float": "why"}})
-    for part in ("a machine", "2.00", "mnist5k_cnn: iree float: why", "What a call takes"):
+    for part in (
+        "a machine",
+        "2.00",
+        "mnist5k_cnn: iree float: why",
+        "What a call takes",
+        "float32 or bf16",
+    ):
         assert part in text
     rows = report.rows(figures)
     assert rows[1]["over_ours"] == "2.0000"
@@ -212,13 +239,13 @@ def test_contenders_have_names_of_their_own() -> None:
 
 def test_a_limit_is_the_highest_that_was_reached() -> None:
     levels = (Level("L1", 1000, 10.0), Level("memory", 1 << 62, 1.0))
-    slow = Limits(100.0, 0.0, levels)
-    fast = Limits(200.0, 0.0, (Level("L1", 1000, 5.0), Level("memory", 1 << 62, 2.0)))
+    slow = Limits(100.0, 0.0, 0.0, levels)
+    fast = Limits(200.0, 0.0, 0.0, (Level("L1", 1000, 5.0), Level("memory", 1 << 62, 2.0)))
     both = highest([slow, fast])
     assert [both.float_ops, *(level.read for level in both.levels)] == [200.0, 10.0, 2.0]
     assert both.level(1001).name == "memory"
-    assert both.bound(400.0, 10, integer=False) == 2.0
-    assert both.bound(0.0, 20, integer=True) == 2.0
+    assert both.bound(400.0, 10, "float") == 2.0
+    assert both.bound(0.0, 20, "int8") == 2.0
 
 
 @pytest.mark.parametrize("kernel", list(kernels.kernels()), ids=lambda k: k.label)
@@ -230,7 +257,7 @@ def test_each_kernel_is_a_valid_model(kernel: kernels.Kernel) -> None:
 
 def test_a_kernel_is_held_against_the_lower_of_its_roofs() -> None:
     level = limits.Level("L1", 1 << 20, 100e9)
-    known = limits.Limits(float_ops=50e9, int8_ops=0.0, levels=(level,))
+    known = limits.Limits(float_ops=50e9, bf16_ops=0.0, int8_ops=0.0, levels=(level,))
     shape = {"inner": 2e-3, "ours": 1.0, "peer": 1.0}
     few = kernels.Kernel("few", "Relu", (1,), operations=0)
     many = kernels.Kernel("many", "Conv", (1,), operations=20_000_000)
@@ -243,6 +270,14 @@ def test_a_kernel_is_held_against_the_lower_of_its_roofs() -> None:
     assert rows[2]["of_bound"] == pytest.approx(0.2)
     roofs = [line.split("|")[7].strip() for line in kernels.table(rows, known).splitlines()[4:7]]
     assert roofs == ["25%, L1", "25%, L1", "20%, computing"]
+
+
+@pytest.mark.skipif(not library.multiplies_halves(), reason="no products of bfloat16 numbers")
+def test_a_kernel_of_bfloat16_numbers_takes_such() -> None:
+    kernel = next(k for k in kernels.kernels() if k.family == "gemm")
+    made = kernels.halves_only(kernels.float_model(kernel))
+    onnx.checker.check_model(made, full_check=True)
+    assert made.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16
 
 
 @pytest.mark.parametrize(("sweep", "network"), list(scaling.networks()))
@@ -272,7 +307,7 @@ def test_a_topology_gets_random_weights() -> None:
 
 def test_the_roofline_has_a_dot_for_each_kernel_and_a_line_for_each_roof() -> None:
     levels = (limits.Level("L1", 32 << 10, 150e9), limits.Level("memory", 1 << 30, 15e9))
-    known = limits.Limits(100e9, 400e9, levels)
+    known = limits.Limits(100e9, 0.0, 400e9, levels)
     dots = [roofline.Point("a & b", "float", 2.0, 50e9), roofline.Point("c", "int8", 90.0, 3e11)]
     root = ET.fromstring(roofline.roofline("<title>", known, dots))
     space = {"s": "http://www.w3.org/2000/svg"}

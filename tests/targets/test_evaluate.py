@@ -158,7 +158,9 @@ def written(run_kernels: RunKernels) -> dict[str, Written]:
 
 def test_every_function_is_tried() -> None:
     tried = {job.name.split()[1] for job in JOBS}
-    assert tried == set(FUNCTIONS) - FIXED_POINT
+    assert tried == set(FUNCTIONS) - FIXED_POINT - {
+        "round_bf16"
+    }  # of one kind of CPU: test_bfloat16
 
 
 @pytest.mark.parametrize("job", JOBS, ids=[job.name for job in JOBS])

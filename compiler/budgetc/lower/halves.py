@@ -23,11 +23,22 @@ _LAYERS = ("convolution", "product")
 def cast_halves(op: Operation, graph: Graph) -> Selected:
     """A Cast between f32 and bfloat16 as a map; other casts of the latter are left to generated C."""
     given, made = (graph.values[name].dtype for name in (op.inputs[0], op.output))
-    if (given, made) == ("float32", HALF):
+    if rounds(op, graph):
         return Operation("map", op.name, op.inputs, op.outputs, {}, apply("round_bf16", Ref(0)))
     if (given, made) == (HALF, "float32"):
         return Operation("map", op.name, op.inputs, op.outputs, {}, Ref(0))
     return None
+
+
+def rounds(op: Operation, graph: Graph) -> bool:
+    """Whether the operation is a Cast of f32 to bfloat16 inside the graph.
+
+    In a port its result is for others, and has numbers below the normal ones, which the instruction takes for zero.
+    """
+    if op.kind != "Cast" or op.output in graph.outputs:
+        return False
+    types = (graph.values[name].dtype for name in (op.inputs[0], op.output))
+    return tuple(types) == ("float32", HALF)
 
 
 def multiply_halves(graph: Graph) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 from budgetc.lower.graph import Graph, Operation
-from budgetc.lower.halves import HALF
+from budgetc.lower.halves import HALF, rounds
 from budgetc.lower.quantisation import LIMITS, Quantisation, quantisation_of
 
 MOVES = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity", "MaxPool"}
@@ -38,11 +38,7 @@ def _code(op: Operation, graph: Graph, *, halves: bool) -> _Code | None:
     """What the operation rounds to; None where it is no such operation."""
     if op.kind == "QuantizeLinear":
         return quantisation_of(op, graph)
-    return HALF if halves and op.kind == "Cast" and _types(op, graph) == ("float32", HALF) else None
-
-
-def _types(op: Operation, graph: Graph) -> tuple[str, str]:
-    return graph.values[op.inputs[0]].dtype, graph.values[op.output].dtype
+    return HALF if halves and rounds(op, graph) else None
 
 
 def _move_one(graph: Graph, *, halves: bool) -> bool:
@@ -80,7 +76,10 @@ def _begins_at_zero(target: _Code) -> bool:
 def _dequantises(op: Operation | None, target: _Code, graph: Graph) -> bool:
     """Whether the operation makes f32 of such codes."""
     if target == HALF:
-        return op is not None and op.kind == "Cast" and _types(op, graph) == (HALF, "float32")
+        if op is None or op.kind != "Cast":
+            return False
+        types = (graph.values[name].dtype for name in (op.inputs[0], op.output))
+        return tuple(types) == (HALF, "float32")
     return op is not None and op.kind == "DequantizeLinear" and quantisation_of(op, graph) == target
 
 

@@ -48,8 +48,8 @@ LEAST_LEFT_OUT = 5
 
 
 def group_of(layer: Layer | Timing) -> Group:
-    """Kernels that have their efficiency in common: kind, whether they compute with bytes, whether threads share."""
-    return layer.operator, 8 if layer.bits == 8 else 32, layer.parallel
+    """Kernels that have their efficiency in common: kind, bits of what they compute with, whether threads share."""
+    return layer.operator, layer.bits if layer.bits in (8, 16) else 32, layer.parallel
 
 
 def features(layers: Sequence[Layer | Timing]) -> Floats:

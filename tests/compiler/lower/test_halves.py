@@ -77,6 +77,12 @@ def test_a_sum_reads_what_is_stored_for_the_layer(make_model, weights):
     assert found[-1] == ("convolution", "bfloat16", "bfloat16", "float32")
 
 
+def test_what_is_rounded_for_a_port_keeps_numbers_below_the_normal_ones(make_model):
+    text = "g (float[4,6] x) => (bfloat16[6,4] y) { t = Transpose(x) y = Cast<to=16>(t) }"
+    _, found = operations(make_model(text))
+    assert [each[0] for each in found] == ["view", "foreign"]
+
+
 def test_without_such_kernels_casts_are_left_to_generated_code(make_model, weights):
     text = (
         f"g (float[1,8,6,6] x, float[9,8,1,1] v) => (float[1,9,6,6] y) {{ {CASTS} y = Conv(r, v) }}"
