@@ -65,7 +65,7 @@ def test_a_run_that_is_killed_is_taken_up_and_trains_nothing_twice(
     found = target(tmp_path, "out")
     chosen, info = found["chosen"], found["strategy"]
     assert chosen["measurement"]["size"]["bytes"] <= 18 * 1024
-    assert chosen["agreement"]["agrees"]
+    assert chosen["outcome"] == "feasible"
     assert info["name"] == strategy
     assert info["steps"][-1]["recipe"] == chosen["recipe"]
     assert "distill" in chosen["recipe"]
