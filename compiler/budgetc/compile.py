@@ -258,6 +258,7 @@ def lesson_of(spec: Spec, splits: Splits) -> Lesson:
     return Lesson(
         name=spec.strategy,
         seconds=spec.learning.time,
+        searching=spec.search.time,
         taught=spec.learning.teacher is not None,
         judged_on=judged_on,
         foreseen=spec.data.validation is not None,

@@ -8,6 +8,7 @@ from the shorter one that it begins with.
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -49,6 +50,9 @@ AT_ONCE = 2
 DIRECTIONS, ENTRANTS = 10, 8
 """Directions that are looked along for structures that fit, and structures that are trained, at most."""
 
+SEARCH_SHARE, LOOKS = 0.5, 8
+"""Of the time to search: for structures, where a simulation takes as long as the first; simulations a direction."""
+
 GROWTH_SHARE, CODES_SHARE = 0.4, 0.15
 """Of the time to train: for the larger model, and for training through codes."""
 
@@ -70,6 +74,8 @@ UNTAUGHT = Taste(rate=0.004, hard=1.0)
 THROUGH_CODES = Taste(rate=3e-4)
 """By which settings it learns through codes: it has learned already, and rounds."""
 
+_MOMENT = 1e-3
+
 PROBED = (1, 3)
 """Epochs of the two trainings that tell how long one takes, and how long it takes to begin."""
 
@@ -81,6 +87,7 @@ class Lesson:
     Attributes:
         name: of the strategy.
         seconds: that it may train.
+        searching: seconds that the search may take beside.
         taught: whether the spec names a teacher.
         judged_on: in words, which samples decide.
         foreseen: whether these tell what the evaluation data will, `Limits.foreseen`.
@@ -88,6 +95,7 @@ class Lesson:
 
     name: str
     seconds: float
+    searching: float
     taught: bool
     judged_on: str
     foreseen: bool
@@ -125,7 +133,7 @@ class Strategist:
         self._lesson, self._explorer, self._selection = lesson, explorer, selection
         self._limits, self._decision, self._space = limits, decision, space
         self._journal, self._target, self._observer = journal, target, observer
-        self._seconds = lesson.seconds * min(AT_ONCE, workers)
+        self._seconds, self._workers = lesson.seconds * min(AT_ONCE, workers), workers
         self._trials: list[StrategyTrial] = []
         self._notes: list[str] = []
         self._paces: dict[Phase, Pace] = {}
@@ -136,12 +144,14 @@ class Strategist:
         Raises:
             SpecError, EnvironmentError_: the spec or this machine is at fault, so that no candidate could do better.
         """
+        begin = time.monotonic()
         (plain,) = self._explorer.look_at_all({Recipe(PREAMBLE): "as it is"})
+        each = self._journal.once("simulation", lambda: time.monotonic() - begin)
         grown = self._grown(math.inf if plain.figures is None else plain.figures.loss)
         self._say("asking passes what they can do")
         space = self._space(grown.preamble if grown.growth else PREAMBLE)
         self._say("looking for structures that keep the budgets")
-        found = directions(space)[:DIRECTIONS]
+        found = directions(space)[: self._directions(each)]
         ways = fitting(found, grown, self._explorer, self._limits)[:ENTRANTS]
         before = bool(grown.growth)
         best = self._shrunk(ways, before=before)
@@ -154,6 +164,11 @@ class Strategist:
         elif best:
             end = best[0].candidate.recipe
         return answer, self._info(end, space)
+
+    def _directions(self, simulation: float) -> int:
+        """How many directions there is time to look along, if a simulation takes so many seconds; at least two."""
+        most = SEARCH_SHARE * self._lesson.searching * self._workers
+        return max(2, min(DIRECTIONS, int(most / (LOOKS * max(simulation, _MOMENT)))))
 
     def _grown(self, loss: float) -> Way:
         """The way to a larger model that was trained; none where that loses no less than the model."""

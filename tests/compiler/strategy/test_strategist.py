@@ -16,7 +16,7 @@ from budgetc.strategy.strategist import GROW, Lesson, Strategist, growths, varia
 from .formula import SPACE, Formula, explorer_of, limits_of
 
 LESSON = Lesson(
-    "shrink-improve", 300.0, taught=False, judged_on="what is held back", foreseen=False
+    "shrink-improve", 300.0, 600.0, taught=False, judged_on="what is held back", foreseen=False
 )
 
 
@@ -126,6 +126,15 @@ def test_a_run_that_is_taken_up_measures_no_pace_again(tmp_path):
     other, _ = again.seek()
     assert other.chosen.recipe == found.chosen.recipe
     assert isinstance(other.chosen, Trial)
+
+
+def test_a_model_that_is_slow_to_simulate_has_fewer_directions(tmp_path):
+    course = Course(tmp_path, 600, 30)
+    course.journal.write("simulation", "", 100.0)
+    _, info = course.seek()
+    assert {trial.structure.partition("{")[0] for trial in info.trials} == {"prune"}
+    structures = [r for r in course.formula.simulated if "distill" not in r and "quantize" in r]
+    assert len(structures) <= 8 + 3  # and three to see what pays
 
 
 def test_growths_are_of_passes_that_keep_the_function():
