@@ -16,6 +16,7 @@ from budgetc.search.tasks import Answer, Task, run_task
 from budgetc.store import Store
 
 _POLL_S = 1.0
+_TRIES = 10  # of what ends only when another task does the same at the same moment
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,19 @@ def _here(blob: bytes, suffix: str) -> Path:
     named = path.with_name(path.name + suffix)
     if not (named.exists() and named.samefile(path)):
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        temporary.hardlink_to(path)
+        _link(temporary, path)
         temporary.replace(named)
         temporary.unlink(missing_ok=True)  # it stays where another task has just done the same
     return named
+
+
+def _link(name: Path, path: Path) -> None:
+    """Give a file a second name, while other tasks may be replacing it by the same bytes."""
+    for _ in range(_TRIES - 1):
+        # Linux finds no file where the one that it has just looked up lost its last name before the link was made.
+        with contextlib.suppress(FileNotFoundError):
+            return name.hardlink_to(path)
+    return name.hardlink_to(path)
 
 
 @contextlib.contextmanager
