@@ -28,7 +28,7 @@ from benchmarks import machine, models, tables
 from benchmarks.ladder import Move, Point, ladder
 
 WIDTHS = (1.0, 0.5, 0.25)
-EPOCHS = 8
+EPOCHS = 6
 TRAINING = {"mnist5k_cnn": "mnist5k", "animalmnist_dscnn": "animalmnist"}
 """The models, and how the files of their training data begin in the folder that `--models` names."""
 
