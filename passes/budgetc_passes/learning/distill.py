@@ -5,14 +5,14 @@ from typing import ClassVar, Literal
 
 import onnx_ir as ir
 
-from budgetc_passes.contract import Evidence, Needs, Note, PassResult, Teacher
+from budgetc_passes.contract import Evidence, Note, PassResult, Teacher
 from budgetc_passes.graph import is_op, label
 from budgetc_passes.invariants import finish, require
-from budgetc_passes.learning.bounds import check_options
+from budgetc_passes.learning.learner import Learner
 
 
 @dataclass(frozen=True)
-class Distill:
+class Distill(Learner):
     """Trains the weights so that the model answers as its teacher does; what pruning took comes back in part.
 
     The teacher is the model of the spec as it was before any pass, or `learning.teacher`. Where
@@ -66,14 +66,6 @@ class Distill:
     patience: int = 0
     teacher: Teacher = "given"
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(self)
-
-    def needs(self) -> Needs:
-        """Samples to learn from."""
-        return Needs(lessons=True, teacher=self.teacher)
-
     def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
         """Train the model.
 
@@ -85,11 +77,5 @@ class Distill:
         if coded is not None:
             text = "it has codes, which `qat` trains: left as it was"
             return PassResult(model, modified=False, notes=(Note("refused", label(coded), text),))
-        from budgetc_passes.learning.distillation import Taste
-        from budgetc_passes.learning.lesson import learn
-        from budgetc_passes.learning.training import Plan
-
-        taste = Taste(self.temperature, self.hard, self.features, self.loss)
-        plan = Plan(self.epochs, self.batch, self.rate, self.decay, self.patience)
-        notes = learn(model, evidence, taste, plan)
+        notes = self.trained(model, evidence)
         return finish(model, self.name, before, notes)

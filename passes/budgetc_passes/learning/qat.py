@@ -5,14 +5,14 @@ from typing import ClassVar, Literal
 
 import onnx_ir as ir
 
-from budgetc_passes.contract import Evidence, Needs, Note, PassResult, Teacher
+from budgetc_passes.contract import Evidence, Note, PassResult, Teacher
 from budgetc_passes.graph import is_op
 from budgetc_passes.invariants import finish, require
-from budgetc_passes.learning.bounds import check_options
+from budgetc_passes.learning.learner import Learner
 
 
 @dataclass(frozen=True)
-class QuantisationAwareTraining:
+class QuantisationAwareTraining(Learner):
     """Trains the codes of a quantised model so that it answers as its teacher does; what rounding took comes back.
 
     The model computes with its codes while it learns: every QuantizeLinear rounds and saturates as
@@ -30,7 +30,6 @@ class QuantisationAwareTraining:
     Attributes:
         epochs: times that all samples are seen, at most.
         rate: highest rate of learning; it falls to nothing along half a cosine.
-        scales: whether the steps of the codes stay as they are ("fixed") or are learned ("learned").
         temperature: softens the answers of classes, 1 or above.
         hard: share of the labels in the loss, 0 to 1; where there are none, of the classes that the
             teacher takes samples for, as they are.
@@ -42,6 +41,7 @@ class QuantisationAwareTraining:
         decay: weight decay.
         patience: epochs without an improvement after which training ends; 0: none.
         teacher: whose answers count, as in `distill`.
+        scales: whether the steps of the codes stay as they are ("fixed") or are learned ("learned").
 
     Raises:
         ValueError: an option is out of its bounds.
@@ -51,7 +51,6 @@ class QuantisationAwareTraining:
 
     epochs: int = 10
     rate: float = 5e-4
-    scales: Literal["fixed", "learned"] = "fixed"
     temperature: float = 2.0
     hard: float = 0.3
     features: float = 0.0
@@ -60,14 +59,7 @@ class QuantisationAwareTraining:
     decay: float = 0.0
     patience: int = 0
     teacher: Teacher = "given"
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(self)
-
-    def needs(self) -> Needs:
-        """Samples to learn from."""
-        return Needs(lessons=True, teacher=self.teacher)
+    scales: Literal["fixed", "learned"] = "fixed"
 
     def run(self, model: ir.Model, evidence: Evidence) -> PassResult:
         """Train the codes.
@@ -79,12 +71,5 @@ class QuantisationAwareTraining:
         if not any(is_op(node, "QuantizeLinear") for node in model.graph):
             text = "it has no codes; `quantize` comes first: left as it was"
             return PassResult(model, modified=False, notes=(Note("refused", "", text),))
-        from budgetc_passes.learning.distillation import Taste
-        from budgetc_passes.learning.lesson import learn
-        from budgetc_passes.learning.training import Plan
-
-        taste = Taste(self.temperature, self.hard, self.features, self.loss)
-        plan = Plan(self.epochs, self.batch, self.rate, self.decay, self.patience)
-        learned = self.scales == "learned"
-        notes = learn(model, evidence, taste, plan, scales=learned)
+        notes = self.trained(model, evidence, scales=self.scales == "learned")
         return finish(model, self.name, before, notes)
