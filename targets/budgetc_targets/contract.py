@@ -23,7 +23,7 @@ class Kernel:
 
     Attributes:
         function: the TIR function.
-        tasks: how many parallel tasks its trailing range spans; 0 where it takes no range.
+        tasks: how many parallel tasks its trailing range spans; 0 where it takes no range, or sizes are left open.
         scratch: bytes of working memory that it takes a pointer to, behind the output's; 0 where it takes none. The
             memory begins at a cache line, its contents mean nothing before and after a call, and no other call that
             runs meanwhile has it. A kernel that takes a range has the whole of it for all ranges together: those that
@@ -77,12 +77,14 @@ class Opened:
     Attributes:
         task: what `Family.build` makes one kernel of for all tasks that are equal when opened.
         sizes: s32, in the order in which that kernel reads them from the end of its table of numbers.
+        tasks: how many parallel tasks the trailing range spans at these sizes; 0 where the kernel takes none.
         cost: instructions that such code takes more for each multiplication, roughly; 0 where that is next to nothing.
         code: bytes of the code for the very sizes, roughly, where there is such a cost.
     """
 
     task: Task
     sizes: tuple[int, ...]
+    tasks: int = 0
     cost: float = 0.0
     code: int = 0
 

@@ -244,7 +244,7 @@ def compile_objects(jobs: Sequence[Job], folder: Path) -> dict[str, list[tuple[i
             ]
             emit_object([k.function for k in kernels], capability, path)
         for i, kernel in zip(members, kernels, strict=True):
-            TASKS[i], SCRATCH[i] = kernel.tasks, kernel.scratch
+            TASKS[i], SCRATCH[i] = kernel.tasks or jobs[i].opened.tasks, kernel.scratch
         # A program is for one core, so that an instruction which that lacks is a crash.
         place = "here" if capability.arch == "x86_64" else f"{number}"
         objects.setdefault(place, []).extend((i, path) for i in members)

@@ -16,6 +16,11 @@ WINDOWS = {
     "channels that are no quads": replace(POINTWISE, channels=29),
     "many filters": replace(POINTWISE, filters=128),
     "float": replace(POINTWISE, integer=False),
+    "threads that share rows": replace(POINTWISE, out=(17, 19), parallel=True),
+    "threads that share tiles": replace(POINTWISE, parallel=True),
+    "threads that share filters": replace(
+        POINTWISE, channels=64, filters=96, out=(1, 14), row_gap=0, parallel=True
+    ),
     "a kernel that is one run": replace(POINTWISE, channels=1, kernel=(1, 49), out=(1, 14)),
     "quads": Window("depthwise", channels=64, filters=64, groups=64, out=(5, 7), row_gap=64),
     "quads with a stride": Window("depthwise", channels=64, filters=64, groups=64, stride=(2, 2)),
@@ -51,6 +56,18 @@ def test_an_open_kernel_is_what_numpy_says(name: str, written: dict[str, Written
     check(window, job, written[name])
 
 
+def test_what_threads_share_is_a_part_of_the_form() -> None:
+    shared = {
+        name: dict(job.opened.task.attributes)["sharing"]
+        for name, (_, job) in JOBS.items()
+        if job.task.parallel
+    }
+    for what in ("rows", "tiles", "filters"):
+        found = [v for name, v in shared.items() if name.startswith(f"threads that share {what}")]
+        assert found
+        assert set(found) == {what}
+
+
 def test_every_window_is_open_somewhere() -> None:
     assert {name.rsplit(", ", 1)[0] for name in JOBS} == set(WINDOWS)
 
@@ -72,7 +89,6 @@ def test_tasks_of_other_sizes_are_equal_when_opened() -> None:
     "window",
     [
         replace(POINTWISE, kernel=(3, 3)),
-        replace(POINTWISE, parallel=True),
         replace(POINTWISE, residual=True),
         replace(POINTWISE, batch=2),
         replace(POINTWISE, filters=30),

@@ -136,7 +136,8 @@ class Assembler:
             arguments.append(written[-1])
         use = Use(_names((*step.inputs, *step.operands)), _names(written), part=step.part)
         layer = kernel_layer(step, name, packed)
-        self.calls.append(_Pending(step, name, kernel.tasks, tuple(arguments), use, layer))
+        tasks = step.tasks or kernel.tasks
+        self.calls.append(_Pending(step, name, tasks, tuple(arguments), use, layer))
 
     def _scratch(self, size: int) -> Argument:
         """Arena memory that only the call about to be made touches, so that it lives for that call."""

@@ -60,4 +60,5 @@ def _general(steps: Steps, step: Step, opened: Opened) -> Step:
         numbers = steps.graph.constants[operands[-1].storage]
         operands = operands[:-1]
     table = np.concatenate([numbers, np.array(opened.sizes, np.int32).view(np.uint32)])
-    return replace(step, code=opened.task, operands=(*operands, add_table(steps, table)))
+    given = (*operands, add_table(steps, table))
+    return replace(step, code=opened.task, tasks=opened.tasks, operands=given)

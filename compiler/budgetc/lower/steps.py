@@ -50,7 +50,7 @@ class Step:
 
     `part` says that it writes a part of the output's storage which no other such step touches.
     `point` is where in its family's space the kernel is built, once that is chosen; `code` is the task that is compiled
-    where that is more general than the step's own.
+    where that is more general than the step's own, and `tasks` is then how many parallel tasks a call of it has.
     """
 
     label: str
@@ -66,6 +66,7 @@ class Step:
     part: bool = False
     point: Point | None = None
     code: Task | None = None
+    tasks: int = 0
 
 
 class Steps:

@@ -7,7 +7,12 @@ from tvm import tirx
 
 from budgetc_targets.contract import Kernel, Point
 from budgetc_targets.kernels.arithmetic import Arithmetic
-from budgetc_targets.kernels.convolution_shape import UNROLLED, ConvolutionShape, Sizes
+from budgetc_targets.kernels.convolution_shape import (
+    UNROLLED,
+    ConvolutionShape,
+    Sizes,
+    sharing_of,
+)
 from budgetc_targets.kernels.dot import DOTS
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.jobs import spread
@@ -27,9 +32,6 @@ from budgetc_targets.task import Task, is_open
 BY_LANE = ("sdot", "usdot")
 """Dot products whose instruction takes one quad of a vector for all of its lanes."""
 
-FEW_JOBS = 16
-"""Fewer rows than these are no even work for several threads: they share tiles instead."""
-
 
 def build(
     task: Task, shape: ConvolutionShape, arithmetic: Arithmetic, point: Point, name: str
@@ -39,13 +41,14 @@ def build(
     extents = (shape.batch, shape.groups, builder.blocks, builder.rows)
     if not task.parallel:
         return spread(builder.writer, extents, builder.row, parallel=False)
-    if builder.heavy and shape.groups * builder.blocks > 1:
-        return spread(builder.writer, extents, builder.row, parallel=True, over=(1, 2))
-    tiles = shape.width // builder.pixels
-    if shape.batch * shape.rows < FEW_JOBS and tiles > 1:
-        finer = (*extents, tiles)
-        return spread(builder.writer, finer, builder.tile, parallel=True, over=(0, 3, 4))
-    return spread(builder.writer, extents, builder.row, parallel=True, over=(0, 3))
+    sharing = sharing_of(task, shape, builder.lanes, builder.pixels, builder.vectors)
+    over = {"filters": [1, 2], "tiles": [0, 3, 4], "rows": [0, 3]}[sharing]
+    if is_open(task):  # one picture and one group: there is nothing to divide by
+        over = [d for d in over if d > 1]
+    if sharing == "tiles":
+        finer = (*extents, builder.tiles)
+        return spread(builder.writer, finer, builder.tile, parallel=True, over=over)
+    return spread(builder.writer, extents, builder.row, parallel=True, over=over)
 
 
 class _Builder:
@@ -76,6 +79,7 @@ class _Builder:
         self.x_row = shape.stride[0] * x.strides[2]
         self.x_column = shape.stride[1] * x.strides[3]
         self.sizes: Sizes | None = None
+        self.tiles: Any = shape.width // self.pixels
         if is_open(task):
             self._open(Sizes(*self.epilogue.numbers.last(len(fields(Sizes)))))
         self.acc = self.writer.local("acc", arithmetic.sums, self.pixels * width)
@@ -88,18 +92,9 @@ class _Builder:
             sizes.rows,
             sizes.steps,
         )
-        self.x_row, self.x_column = sizes.x_row, sizes.x_column
+        self.x_row, self.x_column, self.tiles = sizes.x_row, sizes.x_column, sizes.tiles
         self.block_elements = sizes.steps * (self.vectors * self.lanes * self.shape.unit)
         self.epilogue.strides = (0, 1, sizes.y_row, sizes.y_column)
-
-    @property
-    def heavy(self) -> bool:
-        """Whether the weights are more than the activations: threads then share the filters, else the pixels.
-
-        Threads that share pixels find them in their own caches, where the layer before left them.
-        """
-        weights = self.shape.groups * self.blocks * self.block_elements
-        return bool(weights > self.task.inputs[0].extent)
 
     def row(self, n: Value, g: Value, o: Value, h: Value) -> None:
         """One row of the output, for one block of filters."""
@@ -113,7 +108,10 @@ class _Builder:
                 self._tile(n, g, o, h, t * pixels + first, pixels)
 
     def tile(self, n: Value, g: Value, o: Value, h: Value, t: Value) -> None:
-        """One whole tile of a row; the last one brings the rest of the row with it."""
+        """One whole tile of a row; the last one brings the rest of the row with it, or overlaps the one before it."""
+        if self.sizes:
+            self._tile(n, g, o, h, tirx.min(t * self.pixels, self.sizes.last), self.pixels)
+            return
         self._tile(n, g, o, h, t * self.pixels, self.pixels)
         tiles, rest = divmod(self.shape.width, self.pixels)
         if rest:

@@ -1,6 +1,6 @@
 """The numbers of a convolution task as its loops see them."""
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 from budgetc_targets.contract import Opened
@@ -105,6 +105,28 @@ def sizes_of(task: Task, shape: ConvolutionShape, lanes: int, pixels: int, vecto
     )
 
 
+FEW_JOBS = 16
+"""Fewer rows than these are no even work for several threads: they share tiles instead."""
+
+
+def sharing_of(task: Task, shape: ConvolutionShape, lanes: int, pixels: int, vectors: int) -> str:
+    """What threads share out of a parallel task: its `rows`, `tiles` of its rows, or blocks of `filters`.
+
+    They share filters where the weights are more than the activations. Threads that share pixels find them in their
+    own caches, where the layer before left them. An open task says it itself, for all that run its code.
+    """
+    said = dict(task.attributes).get("sharing")
+    if said is not None:
+        return str(said)
+    blocks = -(-shape.filters // lanes) // vectors
+    weights = shape.kh * shape.steps * shape.kw * blocks * vectors * lanes * shape.unit
+    whole = shape.groups * blocks
+    if shape.groups * weights > task.inputs[0].extent and whole > 1:
+        return "filters"
+    tiled = shape.batch * shape.rows < FEW_JOBS and shape.width // pixels > 1
+    return "tiles" if tiled else "rows"
+
+
 _POINTWISE = {"kernel": (1, 1), "stride": (1, 1)}
 """What an open task says of itself: strides are sizes, and a kernel that is a run is channels of the reduction."""
 
@@ -118,7 +140,7 @@ def opened(
     """
     x, y = task.inputs[0], task.output
     whole = shape.filters % lanes == 0 and shape.width >= pixels and not task.may_alias
-    if task.parallel or not whole or shape.steps <= UNROLLED:
+    if not whole or shape.steps <= UNROLLED:
         return None
     if (shape.batch, shape.groups, shape.kh, shape.kw) != (1, 1, 1, 1):
         return None
@@ -134,13 +156,21 @@ def opened(
             return Access(access.dtype, extents, access.strides)
         return Access(access.dtype, extents, (0, 1, extents[3] * count, count))
 
-    sizes = astuple(sizes_of(task, shape, lanes, pixels, vectors))
+    sizes = sizes_of(task, shape, lanes, pixels, vectors)
+    attributes = {**dict(task.attributes), **_POINTWISE, "open": True}
+    tasks = 0
+    if task.parallel:
+        sharing = sharing_of(task, shape, lanes, pixels, vectors)
+        tasks = {"filters": sizes.blocks, "tiles": sizes.rows * sizes.tiles, "rows": sizes.rows}[
+            sharing
+        ]
+        attributes["sharing"] = sharing
     form = replace(
         task,
         inputs=(nominal(x, channels),),
         output=nominal(y, filters),
         operands=tuple(nominal(a, filters) for a in task.operands),
-        attributes=(*{**dict(task.attributes), **_POINTWISE}.items(), ("open", True)),
-        numbers=task.numbers + len(sizes),
+        attributes=tuple(attributes.items()),
+        numbers=task.numbers + len(fields(sizes)),
     )
-    return Opened(form, sizes)
+    return Opened(form, astuple(sizes), tasks)

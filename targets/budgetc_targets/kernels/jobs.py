@@ -18,7 +18,8 @@ def spread(
     """Run `body` for every index of the extents, the last one fastest, and finish the function.
 
     With `parallel` the function takes a trailing range [begin, end) of flattened indices, and the
-    kernel's `tasks` says how many there are; ranges that cover them once do the whole work.
+    kernel's `tasks` says how many there are, where all extents are known; ranges that cover them once
+    do the whole work.
 
     Args:
         writer: of the kernel.
@@ -46,7 +47,9 @@ def spread(
             body(*(index[d] for d in range(len(extents))))
 
     nested(writer, [extents[d] for d in whole], ranges)
-    return Kernel(writer.finish(), prod(extents[d] for d in shared))
+    counts = [extents[d] for d in shared]
+    known = all(isinstance(n, int) for n in counts)
+    return Kernel(writer.finish(), prod(counts) if known else 0)
 
 
 def nested(writer: Writer, extents: Sequence[int], body: Callable[..., None]) -> None:
