@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from budgetc.compile import judged_splits, lesson_of
 from budgetc.data import load_data
 from budgetc.held import hold_back
+from budgetc.measure.metrics import resolve_metric
 from budgetc.model import Model, parse_model
+from budgetc.splits import Splits, load_splits
+from budgetc.strategy.strategist import Lesson
 from budgetc_passes.contract import held_back
+from budgetc_specs.spec import Spec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,3 +50,31 @@ def test_the_archive_has_what_is_held_back_and_its_labels(model: Model, tmp_path
     held.path.unlink()
     assert hold_back(data, model, 3, tmp_path).digest == held.digest
     assert hold_back(data, model, 4, tmp_path).digest != held.digest
+
+
+def test_a_strategy_judges_what_it_trains_on_them(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUDGETC_CACHE", str(tmp_path / "cache"))
+    np.savez(tmp_path / "train.npz", x=np.zeros((40, 3), "f4"), label=np.arange(40) % 3)
+    np.savez(tmp_path / "valid.npz", x=np.ones((8, 3), "f4"), label=np.arange(8) % 3)
+    metric = resolve_metric("top1")
+
+    def judged(strategy: str, **data: Path) -> tuple[Splits, Lesson]:
+        spec = Spec(
+            model=tmp_path / "net.onnx",
+            data={"train": tmp_path / "train.npz", **data},
+            strategy=strategy,
+        )
+        splits = judged_splits(spec, model, load_splits(spec, model, metric))
+        return splits, lesson_of(spec, splits)
+
+    splits, lesson = judged("shrink-improve")
+    assert splits.validation is not None
+    assert splits.validation.count == 4
+    assert lesson.judged_on == "4 samples that are held back of train.npz"
+    assert not lesson.foreseen
+    splits, lesson = judged("shrink-improve", validation=tmp_path / "valid.npz")
+    assert lesson.judged_on == "8 samples of valid.npz"
+    assert lesson.foreseen
+    assert judged("shrink")[0].validation is None
