@@ -128,7 +128,7 @@ def compile(  # noqa: A001  the public name of what the tool does
                 results.append(_handed_over(found, built, digests, destination))
                 continue
             inquiry, journal = open_journal(inquiry, observer)
-            with _kept(journal):
+            with _kept(journal, learns=spec.learns):
                 found, built = search_target(inquiry, pool, journal, place, observer)
                 results.append(_handed_over(found, built, digests, destination))
             journals.append(journal)
@@ -167,13 +167,14 @@ def _taken_up(recipe: Recipe) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(journal: Journal) -> Iterator[None]:
+def _kept(journal: Journal, *, learns: bool = False) -> Iterator[None]:
     """Let a journal go at the end of the block; whoever interrupts that hears what is kept."""
     try:
         yield
     except KeyboardInterrupt as error:
         built = f"{journal.measured} built candidate{'' if journal.measured == 1 else 's'}"
-        error.add_note(f"kept: {built} and all that was simulated.")
+        trained = ", and trained up to an epoch" if learns else ""
+        error.add_note(f"kept: {built} and all that was simulated{trained}.")
         error.add_note("the next run of the same spec goes on from there.")
         raise
     finally:
