@@ -9,6 +9,7 @@ from budgetc_targets.kernels.softmax import Softmax
 from budgetc_targets.task import Access, Task
 from conftest import RunKernels
 from kernel_runner import AVX2, SSE2, Job, Written, dense
+from scipy import special
 
 SHAPES = [
     ((1, 10), 1),
@@ -91,6 +92,26 @@ def test_a_row_may_be_strided_and_written_over_its_own_logits(run_kernels: RunKe
     powers = np.exp(logits - logits.max(1, keepdims=True))
     got = run_kernels([job])["over"].view(transposed)
     np.testing.assert_allclose(got, powers / powers.sum(1, keepdims=True), rtol=1e-5)
+
+
+def test_masked_logits_are_nothing_and_what_is_no_number_spoils_its_row(
+    run_kernels: RunKernels,
+) -> None:
+    shape = (4, 21)
+    logits = np.zeros(shape, np.float32)
+    logits[0, ::2] = -np.inf
+    logits[1, 5] = np.nan
+    logits[2] = -np.inf
+    logits[3] = np.linspace(-120, 0, 21)
+    job = Job("special", _task(shape, 1, log=False), AVX2, (logits.ravel(),))
+    got = run_kernels([job])[job.name].view(job.task.output)
+    np.testing.assert_allclose(got[0, 1::2], 0.1, rtol=1e-6)
+    assert not got[0, ::2].any()
+    assert np.isnan(got[1:3]).all()
+    truth = special.softmax(logits[3].astype(np.float64))
+    normal = truth > 2 * np.finfo(np.float32).tiny
+    np.testing.assert_allclose(got[3, normal], truth[normal], rtol=2e-6)
+    assert not got[3, truth < np.finfo(np.float32).tiny / 2].any()
 
 
 def test_the_family_writes_reals_only() -> None:

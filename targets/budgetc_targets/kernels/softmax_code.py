@@ -6,10 +6,10 @@ from dataclasses import replace
 from tvm import tirx
 
 from budgetc_targets.contract import Kernel
-from budgetc_targets.expression import ACCUMULATOR
+from budgetc_targets.expression import ACCUMULATOR, Ref
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.evaluate import LOWEST, evaluate
-from budgetc_targets.kernels.functions import exp
+from budgetc_targets.kernels.functions import decay
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.rows import Row
 from budgetc_targets.kernels.writer import Value, Writer, literal, splat
@@ -38,6 +38,8 @@ class _Rows:
         self.writer = Writer(name, may_alias=task.may_alias)
         self.axis, self.log = task.attribute("axis"), task.attribute("log")
         self.length = task.output.shape[self.axis]
+        # Logits that lie in memory already are read there twice.
+        self.plain = task.expression == Ref(0) and task.operands[0].dtype == "float32"
         # The logits are evaluated here; what the epilogue stores is the value it is given.
         self.epilogue = Epilogue(self.writer, replace(task, expression=ACCUMULATOR), self.axis)
         self.sweep = Row(self.writer, self.length, lanes)
@@ -50,15 +52,14 @@ class _Rows:
         def at(i: Value) -> Sequence[Value]:
             return [*outer[: self.axis], i, *outer[self.axis :]]
 
+        fetch, expression = self.epilogue.fetch, self.task.expression
+
         def logits(i: Value, lanes: int) -> Value:
-            fetch = self.epilogue.fetch
             index = at(i)
+            if self.plain:
+                return fetch(0, index, lanes)
             value = evaluate(
-                self.task.expression,
-                lambda k: fetch(k, index, lanes),
-                self.epilogue.numbers,
-                lanes,
-                w.hold,
+                expression, lambda k: fetch(k, index, lanes), self.epilogue.numbers, lanes, w.hold
             )
             w.store(values, i, value, lanes)
             return w.load(values, i, lanes)
@@ -66,11 +67,12 @@ class _Rows:
         largest = w.let("largest", self.sweep.reduce(LOWEST["float32"], logits, tirx.Max))
 
         def power(i: Value, lanes: int) -> Value:
-            shifted = w.load(values, i, lanes) - splat(largest, lanes)
+            logit = fetch(0, at(i), lanes) if self.plain else w.load(values, i, lanes)
+            shifted = logit - splat(largest, lanes)
             if self.log:
                 w.store(values, i, shifted, lanes)
-                return exp(w.load(values, i, lanes), lanes, w.hold)
-            w.store(values, i, exp(shifted, lanes, w.hold), lanes)
+                return decay(w.load(values, i, lanes), lanes, w.hold)
+            w.store(values, i, decay(shifted, lanes, w.hold), lanes)
             return w.load(values, i, lanes)
 
         total = self.sweep.reduce(0.0, power, tirx.Add)
