@@ -1,6 +1,6 @@
 """Which candidates are built: as few as can be, the right ones, and what an earlier certificate has promised."""
 
-from budgetc.search.selection import CONTENDERS, EARLIER
+from budgetc.search.selection import CONTENDERS, EARLIER, Selection
 from budgetc.search.study import Proposal
 
 
@@ -87,3 +87,28 @@ def test_nothing_is_near_a_budget_if_the_others_cannot_be_kept(world):
     own.explorer.explore([], 20)
     assert own.selection.nearest("quality") is None
     assert own.selection.nearest("size") is not None
+
+
+def test_who_may_not_be_the_answer_is_not_built(world):
+    own = world(size=2500, objective=("quality",))
+    own.explorer.explore([], 40)
+    free = own.selection.best()
+    selection = Selection(
+        own.explorer,
+        own.workshop,
+        own.limits,
+        own.effort,
+        among=lambda candidate: candidate is not free,
+    )
+    other = selection.best()
+    assert other is not free
+    assert selection.made() is other
+    assert own.selection.made() is free
+
+
+def test_patience_may_be_less(world):
+    own = world(size=2500, grown=5000)
+    own.explorer.explore([], 40)
+    patient = Selection(own.explorer, own.workshop, own.limits, own.effort, patience=2)
+    assert patient.best() is None
+    assert len(own.formula.built) == 2
