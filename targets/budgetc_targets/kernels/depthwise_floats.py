@@ -28,8 +28,10 @@ _SETS = 16
 _STORE = 0.3
 _ROUND = 3.0
 """Of the loop around a tile."""
-_FROM_MEMORY = 0.3
-"""Of a multiply-add whose weight found no register."""
+_FROM_MEMORY = 1.0
+"""More of a multiply-add whose weight found no register; what LLVM reads ahead takes some of them, too."""
+_SPARE = 4
+"""Registers for that."""
 _ENOUGH = 4
 """Sums that keep the multiply-adds busy; fewer wait for each other, though tiles overlap."""
 _NEARLY = 1.08
@@ -73,7 +75,7 @@ class FloatTile:
         """Issue slots for one vector of channels."""
         load = _FAR_LOAD if self.pixel_bytes % (l1_bytes // _SETS) == 0 else _LOAD
         sums, taps = self.rows * self.pixels, self.kernel[0] * self.kernel[1]
-        homeless = max(0, sums + self.live_weights + 2 - registers)
+        homeless = max(0, sums + self.live_weights + _SPARE - registers)
         share = min(1.0, homeless / self.live_weights)
         starved = max(1.0, (sums + _ENOUGH) / (2 * sums))
         products = sums * taps * (1 + _FROM_MEMORY * share) * starved
