@@ -61,7 +61,8 @@ class Rung:
     @property
     def recipe(self) -> str:
         """What is done with the model, or with one of random weights in the same shape."""
-        steps = ["clean"]
+        # Random weights begin with normalisations that are all alike, which `clean` would make one constant of.
+        steps = ["clean"] if self.distilled else []
         if self.distilled and self.width < 1:
             steps.append(f"prune{{align=1,method=fit,ratio={1 - self.width:g}}}")
         options = f"epochs={EPOCHS},rate={RATE:g}"
