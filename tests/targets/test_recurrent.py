@@ -291,6 +291,15 @@ def test_digits_are_for_dot_products_that_pay() -> None:
     assert digits_for(real, WIDE) is None
 
 
+def test_so_many_sequences_go_side_by_side_as_registers_hold() -> None:
+    few = WIDE.model_copy(
+        update={"int8_dot": "vpdpbusd256", "vector_bytes": 32, "vector_registers": 16}
+    )
+    job = _job("few registers", few, BOTH["one"], 256, 8, integer=True)
+    assert {dict(point)["rows"] for point in Recurrent().space(job.task, few)} == {1, 2}
+    assert digits_for(job.task, few)
+
+
 def test_vectors_of_a_block_fit_the_registers() -> None:
     for sheet in (AVX2, SSE2, NEON, WIDE):
         job = _job("fits", sheet, BOTH["one"], 256, 8)

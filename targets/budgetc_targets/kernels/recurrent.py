@@ -80,10 +80,14 @@ class Recurrent:
         batch = task.output.shape[2]
         most = 1 if task.attribute("lengths") else min(batch, MOST_ROWS)
         ranked: list[tuple[float, Point]] = []
+        stages = task.attribute("cells")[0].stages
         for rows in range(1, most + 1):
+            fitting = [list(_choices(task, stage, rows, capability)) for stage in stages]
+            if not all(fitting):
+                break  # so many sequences side by side do not fit the registers
             price, knobs = 0.0, {"rows": rows}
-            for number, stage in enumerate(task.attribute("cells")[0].stages):
-                cheapest, vectors = min(_choices(task, stage, rows, capability))
+            for number, choices in enumerate(fitting):
+                cheapest, vectors = min(choices)
                 price += -(-batch // rows) * cheapest
                 knobs[f"vectors{number}"] = vectors
             ranked.append((price, point(**knobs)))
