@@ -1,4 +1,4 @@
-"""Convolution by a single filter, f32 and u8 x s8: vectors run along the reduction, not along the filters.
+"""Convolution by a single filter, f32, bfloat16 and u8 x s8: vectors run along the reduction, not along the filters.
 
     y[n, 0, h, w] = f(bias + sum over a, r of x[n, row h*sh + a*dh, run w*sw, r] * W[a, r])
 
@@ -15,7 +15,13 @@ import numpy as np
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Point
-from budgetc_targets.kernels.arithmetic import Arithmetic, arithmetic, balanced_bias, narrowed
+from budgetc_targets.kernels.arithmetic import (
+    Arithmetic,
+    arithmetic,
+    balanced_bias,
+    narrowed,
+    no_products,
+)
 from budgetc_targets.kernels.single import SinglePoint
 from budgetc_targets.task import Task
 
@@ -29,8 +35,9 @@ class SingleFilter(SinglePoint):
         """Dense pixels, a run and a row that fill vectors."""
         x, y = task.inputs[0], task.output
         channels, kw = x.shape[1], task.attribute("kernel")[1]
-        if x.dtype not in ("uint8", "float32"):
-            return f"activations of type {x.dtype}"
+        reason = no_products(x.dtype, capability)
+        if reason:
+            return reason
         if y.shape[1] != 1 or task.attribute("groups") != 1:
             return "more than one filter"
         dense = x.strides[3] == channels and (channels == 1 or x.strides[1] == 1)

@@ -25,11 +25,10 @@ class _Builder:
         self.kh = task.attribute("kernel")[0]
         self.starts = starts_of(run_of(task), vector(arithmetic))
         self.writer = writer = Writer(name)
-        self.sum_type = "int32" if arithmetic.integer else "float32"
+        self.sum_type, self.dot = arithmetic.sums, DOTS.get(arithmetic.name)
         self.x = writer.pointer("x", task.inputs[0].dtype, task.inputs[0].extent)
         weights = self.kh * len(self.starts) * vector(arithmetic)
-        element = "int8" if arithmetic.integer else "float32"
-        self.weights = writer.pointer("weights", element, weights)
+        self.weights = writer.pointer("weights", arithmetic.weights, weights)
         self.bias = writer.pointer("bias", self.sum_type, 1)
         self.epilogue = Epilogue(writer, task, channel_axis=3)
         self.acc = writer.local("acc", self.sum_type, self.lanes * self.lanes)
@@ -70,8 +69,8 @@ class _Builder:
         for p in range(lanes):
             x = w.load(self.x, x_at + p * step, wide)
             acc = w.load(self.acc, p * lanes, lanes)
-            if self.arithmetic.integer:
-                value = DOTS[self.arithmetic.name](acc, x, weight)
+            if self.dot:
+                value = self.dot(acc, x, weight)
             else:
                 value = intrinsic("llvm.fmuladd", "float32", lanes, x, weight, acc)
             w.store(self.acc, p * lanes, value, lanes)
