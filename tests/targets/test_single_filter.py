@@ -34,7 +34,7 @@ def _cases() -> dict[str, tuple[Window, Job]]:
                     continue
                 if FAMILY.refusal(task_of(shape), capability) is None:
                     cases.update({j.name: (shape, j) for j in jobs_of(shape, capability)})
-    for window in (BASE, *WINDOWS[1:4], *WINDOWS[9:11]):
+    for window in (*WINDOWS[2:4], WINDOWS[9]):
         shape = replace(window, integer=False, halves=True)
         for capability in (WIDE_EMULATED, *([WIDE] if WIDE.native else [])):
             assert FAMILY.refusal(task_of(shape), capability) is None
