@@ -103,7 +103,6 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
     "max": _binary(tirx.Max),
     "fma": _fma,
     "pow": lambda _lanes, a, b: tirx.pow(a, b),
-    "log": _float_unary("log"),
     "sqrt": _float_unary("sqrt"),
     "rsqrt": lambda lanes, a: tirx.Div(literal(1.0, "float32", lanes), tirx.sqrt(a)),
     "sin": _float_unary("sin"),
@@ -126,6 +125,7 @@ _BUILDERS: dict[str, Callable[..., Value]] = {
 
 _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": functions.exp,
+    "log": functions.log,
     "log1p": functions.log1p,
     "tanh": functions.tanh,
     "erf": functions.erf,

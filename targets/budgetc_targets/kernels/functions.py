@@ -1,17 +1,20 @@
-"""Elementary functions of f32 vectors: exp, erf and tanh without a call per lane, and log1p by the logarithm.
+"""Elementary functions of f32 vectors without a call per lane: exp, erf, tanh, log, and log1p by the logarithm.
 
-LLVM turns a vector `exp` into a call of libm for every lane, twenty times slower than this. Coefficients are
+LLVM turns a vector `exp` into a call of libm for every lane, twenty times slower than this; and a library that needs
+libm has half a megabyte of it in memory. Coefficients are
 minimax fits (Lawson's iteration, in f64); what is said of errors is of real arithmetic, roundings add an ulp or two.
 
     exp(x)   = 2^n * (1 + r + r^2 P(r)),  n = rint(x / ln 2),  r = x - n ln 2     P of degree 4: 3.1e-9 of the result
     erf(x)   = x P(x^2) / Q(x^2) up to 3.95, where it rounds to 1                 degrees 5, 5: 2.1e-8
     tanh(x)  = x + x^3 P(x^2) for |x| < 0.625                                     degree 3: 1.2e-7 of the cubic part
              = sign(x) (1 - 2 / (exp(2 |x|) + 1)) beyond
+    log(x)   = n ln 2 + f - f^2 / 2 + f^3 P(f),  x = 2^n (1 + f), 1 + f in [sqrt(1/2), sqrt(2))    degree 7: 6.4e-9
     log1p(x) = log(u) * (x / (u - 1)),  u = fl(1 + x);  x where u is 1     what u lost of x cancels, by Kahan
 
 Source of the reduction: Cody and Waite 1980, chapters 6 and 13.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from tvm import tirx
@@ -24,10 +27,14 @@ _ERF_BELOW = (1.0, 0.50309068, 0.11456008, 0.015055181, 0.0011707349, 3.7831642e
 _ERF_END = 3.95  # erf is 1 within half an ulp of it
 _TANH_END = 0.625
 _TANH = (-0.33332375, 0.13308713, -0.051971599, 0.01522688)
+_LOG = (0.33333331, -0.2500082, 0.20001227, -0.16623357, 0.14201757, -0.1316016, 0.12761576, -0.076344967)
 
 _LOG2_E = 1.44269504
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # n times the first is exact
 _DECAY_LOWEST = -88.0  # 2^n has the bits of 0 there
+_LEAST_NORMAL = 1.17549435e-38
+_DIGITS = 23  # of a significand, behind its first
+_SQRT_HALF = 0x3F3504F3  # the bits of sqrt(1/2)
 _EXP_LOWEST, _EXP_HIGHEST = -104.0, 89.0  # beyond, the result is 0 or infinity all the same
 
 
@@ -37,7 +44,8 @@ Hold = Callable[[Value], Value]
 
 def exp(x: Value, lanes: int, hold: Hold) -> Value:
     """e^x. Overflows to infinity and underflows gradually to 0, as IEEE 754 asks."""
-    x = hold(tirx.Max(tirx.Min(x, _real(_EXP_HIGHEST, lanes)), _real(_EXP_LOWEST, lanes)))
+    # Of two numbers that compare as unordered, Min and Max are the second: NaN stays NaN.
+    x = hold(tirx.Max(_real(_EXP_LOWEST, lanes), tirx.Min(_real(_EXP_HIGHEST, lanes), x)))
     power, whole = _reduced(x, lanes, hold)
     # 2^n in two factors, each of them a normal number
     half = hold(tirx.shift_right(whole, literal(1, "int32", lanes)))
@@ -67,8 +75,8 @@ def erf(x: Value, lanes: int, hold: Hold) -> Value:
     square = hold(x * x)
     above = x * _polynomial(_ERF_ABOVE, square, lanes)
     ratio = tirx.Div(above, _polynomial(_ERF_BELOW, square, lanes))
-    inside = tirx.LT(_absolute(x, lanes), _real(_ERF_END, lanes))
-    return tirx.Select(inside, ratio, _with_sign(_real(1.0, lanes), x, lanes))
+    outside = tirx.GE(_absolute(x, lanes), _real(_ERF_END, lanes))
+    return tirx.Select(outside, _with_sign(_real(1.0, lanes), x, lanes), ratio)
 
 
 def tanh(x: Value, lanes: int, hold: Hold) -> Value:
@@ -82,11 +90,30 @@ def tanh(x: Value, lanes: int, hold: Hold) -> Value:
     return tirx.Select(inside, small, _with_sign(large, x, lanes))
 
 
+def log(x: Value, lanes: int, hold: Hold) -> Value:
+    """The natural logarithm: -infinity of 0, NaN below it."""
+    x, zero = hold(x), _real(0.0, lanes)
+    small = hold(tirx.LT(x, _real(_LEAST_NORMAL, lanes)))
+    normal = tirx.Select(small, x * _real(2.0**_DIGITS, lanes), x)
+    bits = hold(reinterpret(normal, "int32", lanes))
+    digits = literal(_DIGITS, "int32", lanes)
+    whole = hold(tirx.shift_right(bits - literal(_SQRT_HALF, "int32", lanes), digits))
+    f = reinterpret(bits - tirx.shift_left(whole, digits), "float32", lanes) - _real(1.0, lanes)
+    f = hold(f)
+    n = cast(whole, "float32", lanes) - tirx.Select(small, _real(float(_DIGITS), lanes), zero)
+    n, square = hold(n), hold(f * f)
+    low = _fma(n, _real(_LN2_LOW, lanes), square * f * _polynomial(_LOG, f, lanes), lanes)
+    log = _fma(n, _real(_LN2_HIGH, lanes), f + _fma(square, _real(-0.5, lanes), low, lanes), lanes)
+    log = tirx.Select(tirx.LT(x, _real(math.inf, lanes)), log, x)
+    end = tirx.Select(tirx.EQ(x, zero), _real(-math.inf, lanes), _real(math.nan, lanes))
+    return tirx.Select(tirx.GT(x, zero), log, end)
+
+
 def log1p(x: Value, lanes: int, hold: Hold) -> Value:
     """log(1 + x) for finite x above -1: 1 + x has lost what log1p has of a small x."""
     x, one = hold(x), _real(1.0, lanes)
     above = hold(x + one)
-    ratio = tirx.log(above) * tirx.Div(x, above - one)
+    ratio = log(above, lanes, hold) * tirx.Div(x, above - one)
     return tirx.Select(tirx.EQ(above, one), x, ratio)
 
 

@@ -9,7 +9,7 @@ from budgetc_targets.contract import Kernel
 from budgetc_targets.expression import ACCUMULATOR, Ref
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.evaluate import LOWEST, evaluate
-from budgetc_targets.kernels.functions import decay
+from budgetc_targets.kernels.functions import decay, log
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.rows import Row
 from budgetc_targets.kernels.writer import Value, Writer, literal, splat
@@ -77,7 +77,7 @@ class _Rows:
 
         total = self.sweep.reduce(0.0, power, tirx.Add)
         one = literal(1.0, "float32")
-        scale = w.let("scale", tirx.log(total) if self.log else tirx.Div(one, total))
+        scale = w.let("scale", log(total, 1, w.hold) if self.log else tirx.Div(one, total))
         for i, lanes in self.sweep.pieces("k"):
             value, whole = w.load(values, i, lanes), splat(scale, lanes)
             result = value - whole if self.log else value * whole
