@@ -73,7 +73,8 @@ class FloatTile:
 
     def cost(self, registers: int, l1_bytes: int) -> float:
         """Issue slots for one vector of channels."""
-        load = _FAR_LOAD if self.pixel_bytes % (l1_bytes // _SETS) == 0 else _LOAD
+        way = l1_bytes // _SETS  # 0 where a core has no cache
+        load = _FAR_LOAD if way and self.pixel_bytes % way == 0 else _LOAD
         sums, taps = self.rows * self.pixels, self.kernel[0] * self.kernel[1]
         homeless = max(0, sums + self.live_weights + _SPARE - registers)
         share = min(1.0, homeless / self.live_weights)
