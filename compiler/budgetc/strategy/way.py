@@ -90,11 +90,6 @@ class Way:
         """That are trained in all."""
         return sum(epochs_of(s) for s in (*self.raising, *self.training, *self.tuning))
 
-    @property
-    def untrained(self) -> "Way":
-        """The same as it is before what is left is trained."""
-        return replace(self, training=(), tuning=())
-
 
 def epochs_of(step: Step) -> int:
     """The epochs of a step that trains."""
