@@ -63,7 +63,7 @@ class Rung:
         """What is done with the model, or with one of random weights in the same shape."""
         # Random weights begin with normalisations that are all alike, which `clean` would make one constant of.
         steps = ["clean"] if self.distilled else []
-        if self.distilled and self.width < 1:
+        if self.distilled:
             steps.append(f"prune{{align=1,method=fit,ratio={1 - self.width:g}}}")
         options = f"epochs={EPOCHS},rate={RATE:g}"
         alone = "" if self.distilled else ",hard=1.0"
@@ -72,11 +72,11 @@ class Rung:
 
 
 def rungs(model: str, seed: int) -> list[Rung]:
-    """All points of a model; those that share a training follow each other."""
+    """All points of a model; those that share a training follow each other. No model is taught by itself."""
     return [
         Rung(model, width, augmented, distilled, coded, seed)
         for width in WIDTHS
-        for distilled in (False, True)
+        for distilled in ((False, True) if width < 1 else (False,))
         for augmented in (False, True)
         for coded in (False, True)
     ]
