@@ -11,6 +11,9 @@ _LEFT, _WIDTH, _RIGHT = 64, 620, 24
 _TOP, _HEIGHT, _FOOT = 40, 360, 52
 _LINE = 18
 _COLOURS = ("#0969da", "#bc4c00", "#1a7f37")
+_BESIDE = (-7, 16, 4)
+"""Numbers of stops beside their marks, those of each move elsewhere: moves meet."""
+
 _ROOM = 0.06
 
 
@@ -62,14 +65,16 @@ def ladder(title: str, points: Sequence[Point], moves: Sequence[Move], keys: Seq
         raise ValueError(message)
     axes = _Axes(points)
     drawn = [_text(12, 22, title, INK, "start", " font-weight='600'"), *axes.grid()]
-    for colour, move in zip(_COLOURS, moves, strict=False):
+    for colour, beside, move in zip(_COLOURS, _BESIDE, moves, strict=False):
         places = [axes.at(point.size, point.quality) for _, point in move.stops]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         drawn.append(
             f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2' stroke-opacity='0.8'/>"
         )
         for number, (x, y) in enumerate(places, 1):
-            drawn.append(_text(x + 9, y - 7, str(number), colour, "start", " font-weight='600'"))
+            drawn.append(
+                _text(x + 9, y + beside, str(number), colour, "start", " font-weight='600'")
+            )
     drawn += [_mark(point, *axes.at(point.size, point.quality)) for point in points]
     bottom = _TOP + _HEIGHT + _FOOT
     for colour, move in zip(_COLOURS, moves, strict=False):
