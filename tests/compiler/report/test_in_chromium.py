@@ -197,7 +197,8 @@ def test_one_point_and_wide_ranges(searched, show):
     target["trials"] += [far, better]
     page = show(searched)
     assert marks(page, "candidates", "built").count() == 3
-    page.get_by_label("latency", exact=True).check(force=True)
+    switch = page.locator("figure[data-chart=candidates]").get_by_label("latency", exact=True)
+    switch.check(force=True)
     assert marks(page, "candidates", "built").count() == 3
 
 
