@@ -82,6 +82,26 @@ def test_only_initializers_differ(pruned, evidence, lessons):
     assert made.SerializeToString() == before.SerializeToString()
 
 
+def test_a_new_normalisation_learns_each_of_its_statistics(parse, teach, evidence, ort):
+    text = """g (float[1,3,8] x, float[3] one, float[3] zero, float[3] two) => (float[1,3,8] y)
+        { y = BatchNormalization (x, SCALE, zero, zero, one) }"""
+    new = {"one": np.ones(3, "f4"), "zero": np.zeros(3, "f4")}
+    other = {**new, "two": np.array([3, -2, 0.5], "f4")}
+    teacher = parse(text.replace("SCALE", "two"), **other)
+    x = np.random.default_rng(1).normal(1, 2, (160, 1, 3, 8)).astype("f4")
+    model = parse(text.replace("SCALE", "one").replace(", float[3] two", ""), **new)
+    made, _ = taught(model, evidence, teach(teacher, x), epochs=30, rate=3e-2)
+    (node,) = made.graph.node
+    assert len(set(node.input)) == 5
+    far, near = (
+        np.mean(
+            [np.square(ort(each, {"x": s})["y"] - ort(teacher, {"x": s})["y"]).mean() for s in x]
+        )
+        for each in (model, made)
+    )
+    assert near < 0.2 * far
+
+
 def test_it_is_the_same_again(pruned, evidence, lessons):
     one, _ = taught(pruned, evidence, lessons, epochs=2)
     again, _ = taught(pruned, evidence, lessons, epochs=2)

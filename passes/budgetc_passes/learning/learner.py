@@ -6,7 +6,11 @@ from typing import ClassVar, Literal
 import onnx_ir as ir
 
 from budgetc_passes.contract import Evidence, Needs, Note, Teacher
+from budgetc_passes.graph import constant, input_at, is_op, only_consumer, set_constant
 from budgetc_passes.options import check_words
+
+_STATISTICS = (1, 2, 3, 4)
+"""Inputs of a BatchNormalization: scale, bias, mean, variance."""
 
 _WORDS = {
     "epochs": (1, 10_000, "a number of times that all samples are seen, 1 or above"),
@@ -71,6 +75,18 @@ class Learner:
         from budgetc_passes.learning.lesson import learn
         from budgetc_passes.learning.training import Plan
 
+        _part_statistics(model.graph)
         taste = Taste(self.temperature, self.hard, self.features, self.loss)
         plan = Plan(self.epochs, self.batch, self.rate, self.decay, self.patience)
         return learn(model, evidence, taste, plan, scales=scales)
+
+
+def _part_statistics(graph: ir.Graph) -> None:
+    """Have no BatchNormalization share its scale, bias, mean or variance, as new ones may: each changes by itself."""
+    for node in graph:
+        if not is_op(node, "BatchNormalization"):
+            continue
+        for index in _STATISTICS:
+            array = constant(input_at(node, index))
+            if array is not None and only_consumer(node.inputs[index]) is not node:
+                set_constant(node, index, array, "statistic")
