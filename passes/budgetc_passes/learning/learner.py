@@ -87,6 +87,9 @@ def _part_statistics(graph: ir.Graph) -> None:
         if not is_op(node, "BatchNormalization"):
             continue
         for index in _STATISTICS:
-            array = constant(input_at(node, index))
-            if array is not None and only_consumer(node.inputs[index]) is not node:
+            value = input_at(node, index)
+            array = constant(value)
+            if value is None or array is None:
+                continue
+            if only_consumer(value) is not node:
                 set_constant(node, index, array, "statistic")
