@@ -13,7 +13,7 @@ from tests.fuzz.run import BATCH, CORPUS, fuzz, graphs, grown, read_text, write_
 from tests.fuzz.trial import Outcome, examine, small
 
 GRAPHS = 300
-QUICK = 50
+QUICK = 25
 """So many are compiled in CI, the rest by `make large`."""
 SEED = 4
 BATCHES = [
