@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "specs" / "examples" / "mnist"
 SPEC = EXAMPLE / "spec.yaml"
 FLOAT = "clean | fuse | clean"
-KILLS = 10
+KILLS = 6
 REPORTS = {"report.html", "result.json"}
 
 LOADER = """
