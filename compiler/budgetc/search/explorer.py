@@ -146,9 +146,7 @@ class Explorer:
         if text not in self._by_recipe and time.monotonic() <= self._effort.deadline:
             self._observer(Event("stage", self._target, text, origin))
             (simulated,) = self._simulations.simulate([recipe])
-            figures = simulated.figures(self._limits)
-            proposal = Proposal(Settings(), origin, in_space=False)
-            self._by_recipe[text] = Candidate(proposal, recipe, simulated, figures)
+            self._enter(Proposal(Settings(), origin, in_space=False), recipe, simulated)
         return self._by_recipe.get(text)
 
     def _simulate(
@@ -165,14 +163,15 @@ class Explorer:
         def says(position: int, text: str) -> None:
             self._observer(Event("stage", self._target, str(recipes[position]), text))
 
-        made = []
         found = self._simulations.simulate(recipes, done, says)
-        for recipe, proposal, simulated in zip(recipes, proposals, found, strict=True):
-            figures = simulated.figures(self._limits)
-            candidate = Candidate(proposal, recipe, simulated, figures)
-            self._by_recipe[str(recipe)] = candidate
-            made.append(candidate)
-        return made
+        return [self._enter(*each) for each in zip(proposals, recipes, found, strict=True)]
+
+    def _enter(self, proposal: Proposal, recipe: Recipe, simulated: Simulated) -> Candidate:
+        """Note what is known of a recipe."""
+        figures = simulated.figures(self._limits)
+        candidate = Candidate(proposal, recipe, simulated, figures)
+        self._by_recipe[str(recipe)] = candidate
+        return candidate
 
     def keeps(self, candidate: Candidate, bias: float = 1.0) -> bool:
         """Whether a candidate is expected to keep all budgets, or may do so within what is uncertain."""
