@@ -22,10 +22,9 @@ _LAYERS = ("convolution", "product")
 
 def cast_halves(op: Operation, graph: Graph) -> Selected:
     """A Cast between f32 and bfloat16 as a map; other casts of the latter are left to generated C."""
-    given, made = (graph.values[name].dtype for name in (op.inputs[0], op.output))
     if rounds(op, graph):
         return Operation("map", op.name, op.inputs, op.outputs, {}, apply("round_bf16", Ref(0)))
-    if (given, made) == (HALF, "float32"):
+    if widens(op, graph):
         return Operation("map", op.name, op.inputs, op.outputs, {}, Ref(0))
     return None
 
@@ -35,10 +34,19 @@ def rounds(op: Operation, graph: Graph) -> bool:
 
     In a port its result is for others, and has numbers below the normal ones, which the instruction takes for zero.
     """
-    if op.kind != "Cast" or op.output in graph.outputs:
-        return False
-    types = (graph.values[name].dtype for name in (op.inputs[0], op.output))
-    return tuple(types) == ("float32", HALF)
+    return op.output not in graph.outputs and _casts(op, graph) == ("float32", HALF)
+
+
+def widens(op: Operation, graph: Graph) -> bool:
+    """Whether the operation is a Cast of bfloat16 to f32."""
+    return _casts(op, graph) == (HALF, "float32")
+
+
+def _casts(op: Operation, graph: Graph) -> tuple[str, str] | None:
+    """From which element type to which; None where it is no Cast."""
+    if op.kind != "Cast":
+        return None
+    return graph.values[op.inputs[0]].dtype, graph.values[op.output].dtype
 
 
 def multiply_halves(graph: Graph) -> None:
@@ -46,7 +54,7 @@ def multiply_halves(graph: Graph) -> None:
     producers = graph.producers()
     for position, op in enumerate(graph.operations):
         maker = producers.get(op.inputs[0]) if op.inputs else None
-        if op.kind not in _LAYERS or maker is None or not _widens(maker, graph):
+        if op.kind not in _LAYERS or maker is None or not _hands_on(maker, graph):
             continue
         weight = _narrowed(op)
         if weight is not None:
@@ -56,7 +64,8 @@ def multiply_halves(graph: Graph) -> None:
     graph.remove_dead()
 
 
-def _widens(op: Operation, graph: Graph) -> bool:
+def _hands_on(op: Operation, graph: Graph) -> bool:
+    """Whether the operation is what became of a Cast of bfloat16 to f32."""
     return op.kind == "map" and op.expression == Ref(0) and graph.values[op.inputs[0]].dtype == HALF
 
 

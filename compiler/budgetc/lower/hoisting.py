@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 from budgetc.lower.graph import Graph, Operation
-from budgetc.lower.halves import HALF, rounds
+from budgetc.lower.halves import HALF, rounds, widens
 from budgetc.lower.quantisation import LIMITS, Quantisation, quantisation_of
 
 MOVES = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity", "MaxPool"}
@@ -76,10 +76,7 @@ def _begins_at_zero(target: _Code) -> bool:
 def _dequantises(op: Operation | None, target: _Code, graph: Graph) -> bool:
     """Whether the operation makes f32 of such codes."""
     if target == HALF:
-        if op is None or op.kind != "Cast":
-            return False
-        types = (graph.values[name].dtype for name in (op.inputs[0], op.output))
-        return tuple(types) == (HALF, "float32")
+        return op is not None and widens(op, graph)
     return op is not None and op.kind == "DequantizeLinear" and quantisation_of(op, graph) == target
 
 
