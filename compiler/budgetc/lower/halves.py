@@ -34,7 +34,7 @@ def rounds(op: Operation, graph: Graph) -> bool:
 
     In a port its result is for others, and has numbers below the normal ones, which the instruction takes for zero.
     """
-    return op.output not in graph.outputs and _casts(op, graph) == ("float32", HALF)
+    return _casts(op, graph) == ("float32", HALF) and op.output not in graph.outputs
 
 
 def widens(op: Operation, graph: Graph) -> bool:
