@@ -31,7 +31,7 @@ from budgetc_targets.kernels.arithmetic import (
     per_channel,
 )
 from budgetc_targets.kernels.depthwise_floats import float_space
-from budgetc_targets.kernels.quads import Quads, pack_bias, pack_weights, quads_of
+from budgetc_targets.kernels.quads import Quads, pack_bias, pack_weights, quad_space, quads_of
 from budgetc_targets.kernels.taps import tap_groups, taps_per_group
 from budgetc_targets.kernels.tiles import knob, point
 from budgetc_targets.task import Task
@@ -62,7 +62,8 @@ class Depthwise:
             return float_space(task, capability)
         found = _quads(task, capability)
         if found:
-            return [*_quad_space(task, found[1]), *self._tap_space(task, capability)[:1]]
+            chosen, rows = found
+            return [*quad_space(task, rows, chosen), *self._tap_space(task, capability)[:1]]
         return self._tap_space(task, capability)
 
     def _tap_space(self, task: Task, capability: Capability) -> list[Point]:
@@ -107,7 +108,7 @@ class Depthwise:
         found = _quads(task, capability)
         if not found or not _by_quads(point):
             return None
-        return quads.opened(task, found[1], knob(point, "pixels"), knob(point, "rows"))
+        return quads.opened(task, found[1], quads.pixels_of(point), knob(point, "rows"))
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""
@@ -123,22 +124,11 @@ class Depthwise:
         return depthwise_code.build(task, chosen, point, name)
 
 
-def _quad_space(task: Task, found: Quads) -> list[Point]:
-    """How many blocks of a row share their interleaved columns; measured, more accumulators than these spill.
-
-    With a stride they hardly share any: three blocks are as fast as two, for half as much code again.
-    """
-    strided = task.attribute("stride")[1] > 1
-    alone = (2, 3, 1, 4) if strided else (3, 2, 1, 4)
-    rows, choices = (2, (1, 2)) if found.pair else (1, alone)
-    fitting = task.output.shape[3] // found.repeat
-    return [point(pixels=p, rows=rows) for p in choices if p <= fitting]
-
-
 def _quads(task: Task, capability: Capability) -> tuple[Arithmetic, Quads] | None:
-    """The widest vectors by which the task is one of quads."""
-    chosen: Arithmetic | None = per_channel(task, capability)
-    while chosen:
+    """The widest vectors by which the task is one of quads; with a quarter of the widest, taps are faster."""
+    widest = per_channel(task, capability)
+    chosen: Arithmetic | None = widest
+    while chosen and 4 * chosen.lanes > widest.lanes:
         found = quads_of(task, chosen)
         if found:
             return chosen, found

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from budgetc_targets.contract import Array, Opened
+from budgetc_targets.contract import Array, Opened, Point
 from budgetc_targets.kernels.arithmetic import Arithmetic
+from budgetc_targets.kernels.tiles import COSTS, point, slots
 from budgetc_targets.task import Access, Task
 
 UNIT = 4
@@ -121,6 +122,65 @@ def opened(task: Task, quads: Quads, pixels: int, rows: int) -> Opened | None:
         numbers=task.numbers + len(sizes),
     )
     return Opened(form, sizes)
+
+
+def quad_space(task: Task, quads: Quads, arithmetic: Arithmetic) -> list[Point]:
+    """Runs by the issue slots that they take, then a tile; tiles alone where no column serves two blocks of a row.
+
+    Measured, more accumulators than those of two blocks spill, and more pixels of a tile pay with a stride only.
+    """
+    rows, sizes = (2, (1, 2)) if quads.pair else (1, (2, 3, 1, 4))
+    tiles = [point(pixels=p, rows=rows) for p in sizes if p * quads.repeat <= task.output.shape[3]]
+    if not carried(task, quads):
+        return tiles
+    # What two runs have put by is no result, so rows that threads compute twice must be whole.
+    whole = not task.parallel or task.output.shape[2] % 2 == 0
+    choices = [(1, 1), (1, 2)]
+    if quads.pair and whole and arithmetic.kind in _PACKED and arithmetic.lanes > 4:
+        choices.append((2, 2))
+    ranked = [(_cost(task, arithmetic, r, runs), point(rows=r, runs=runs)) for r, runs in choices]
+    return [found for _, found in sorted(ranked)] + tiles[:1]
+
+
+_PACKED = ("vpdpbusd", "maddubs")
+"""Dot products beside which x86 packs words to bytes."""
+
+
+def _cost(task: Task, arithmetic: Arithmetic, rows: int, runs: int) -> float:
+    """Issue slots for one block of channels, as half of them are where two pipes do all and one does the products."""
+    _, _, height, width = task.output.shape
+    kw: int = task.attribute("kernel")[1]
+    stride: int = task.attribute("stride")[1]
+    beyond = sum(range(kw - stride, 0, -stride))  # taps of pixels that no row has
+    products = rows * UNIT * (width * kw + beyond) * COSTS[arithmetic.kind].dot
+    interleaving = 2 * UNIT * (width * stride + kw - stride)
+    scaling = rows * UNIT * width
+    ending = rows * width * (UNIT * (slots(task.expression) - 2) + 3)
+    busiest = max(products + scaling, (products + interleaving + ending) / 2)
+    return -(-height // rows) * (busiest + runs * _RUN)
+
+
+_RUN = 9.0
+"""Cycles before a run's first result, and after its last."""
+
+
+def runs_of(point: Point) -> int:
+    """Runs that share the accumulators of a block; 0 where a row is done by tiles instead."""
+    return dict(point).get("runs", 0)
+
+
+def pixels_of(point: Point) -> int:
+    """Blocks of a tile; a run goes from one to the next."""
+    return dict(point).get("pixels", 1)
+
+
+def carried(task: Task, quads: Quads) -> int:
+    """Pixels whose sums a run carries on from one to the next: those that saw some of their columns already."""
+    if quads.repeat > 1 or task.attribute("dilation")[1] > 1:
+        return 0
+    kw: int = task.attribute("kernel")[1]
+    stride: int = task.attribute("stride")[1]
+    return (kw - 1) // stride
 
 
 def quads_of(task: Task, arithmetic: Arithmetic) -> Quads | None:
