@@ -24,6 +24,9 @@ from budgetc.verification.precise import Precise, as_near
 RUNS = 16
 """Runs with noise. What is as likely either way shows both ways in all but one of 32768 cases."""
 
+ALIKE = 8
+"""Runs beside them in which all values of a tensor have the same noise."""
+
 MARGIN = 2.0
 """A difference may be this often what the noise moved a value by: ours has its own roundings as well."""
 
@@ -46,7 +49,7 @@ class Arbiter:
 
     def __init__(self, oracle: Oracle, tolerance: float, steps: Mapping[str, float]) -> None:
         self._oracle, self._tolerance, self._steps = oracle, tolerance, steps
-        self._noisy: Session | None = None
+        self._noisy: tuple[Session, ...] = ()
         kinds = {node.op_type for node in oracle.proto.graph.node}
         self._quantised = (
             "DequantizeLinear" in kinds
@@ -120,10 +123,13 @@ class Arbiter:
     ) -> dict[str, npt.NDArray[np.bool_]]:
         """What is left of the elements after those that move as far by the noise of rounding."""
         try:
-            if self._noisy is None:
-                proto = jittered(self._oracle.proto)
-                self._noisy = make_session(proto.SerializeToString(), optimisation="none")
-            runs = [self._noisy.run(feed) for _ in range(RUNS)]
+            if not self._noisy:
+                protos = (jittered(self._oracle.proto, alike=alike) for alike in (False, True))
+                self._noisy = tuple(
+                    make_session(proto.SerializeToString(), optimisation="none") for proto in protos
+                )
+            apart, alike = self._noisy
+            runs = [apart.run(feed) for _ in range(RUNS)] + [alike.run(feed) for _ in range(ALIKE)]
         except ModelError:  # onnxruntime has no such kernel for noise; then there is no excuse
             return dict(masks)
         left = {}
@@ -131,8 +137,8 @@ class Arbiter:
             reference = wanted[name][step]
             values = [np.asarray(run[name]) for run in runs]
             # The runs furthest apart; where some are NaN, highest and lowest both are, and the first run differs.
-            apart = differences(np.max(values, axis=0), np.min(values, axis=0))
-            moved = np.max([apart, *(differences(v, values[0]) for v in values)], axis=0)
+            furthest = differences(np.max(values, axis=0), np.min(values, axis=0))
+            moved = np.max([furthest, *(differences(v, values[0]) for v in values)], axis=0)
             if self._is_exact(name, reference):
                 # A step of a quantiser on the way moves few of the elements, and others each time.
                 moved = np.full_like(moved, moved.max(initial=0.0))

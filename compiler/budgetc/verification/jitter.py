@@ -9,6 +9,9 @@ again with noise of the size of its roundings in every layer, and what a differe
     v -> v + d sum |x|,  x -> x (1 + d)       sums of n terms of one input, and what they read;  |d| <= 16 u sqrt(n)
     v -> v + d max |v|,  x -> x (1 + d)       products summed over n terms, and the rest
 
+Each value has a noise of its own, or all values of a tensor have the same: what is equal a library rounds equally, as
+the frames of a constant signal, and then their errors do not cancel where they are summed.
+
 No rounding makes the sum of positive terms negative; noise that did would make a root or a logarithm behind it NaN, in
 every run, and say nothing.
 """
@@ -30,17 +33,21 @@ _SMALLEST = 2.0**-126
 """Below the smallest normal number, what is lost is absolute."""
 
 
-def jittered(model: onnx.ModelProto) -> onnx.ModelProto:
+def jittered(model: onnx.ModelProto, *, alike: bool = False) -> onnx.ModelProto:
     """The model with noise behind every node that rounds; inputs, outputs and their names stay.
 
     Every run of it draws new noise, and a session made anew draws the same.
+
+    Args:
+        model: with inferred shapes.
+        alike: draw one number for all values of a tensor.
     """
-    return _Jitter(model).made()
+    return _Jitter(model, alike=alike).made()
 
 
 class _Jitter:
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
+    def __init__(self, model: onnx.ModelProto, *, alike: bool) -> None:
+        self.model, self.alike = model, alike
         graph = model.graph
         infos = (*graph.input, *graph.value_info, *graph.output)
         self.types = {i.name: i.type.tensor_type.elem_type for i in infos}
@@ -124,8 +131,9 @@ class _Jitter:
     def _noise(self, name: str) -> str:
         result = self._fresh()
         seed = float(self.count)
+        like = self._constant(name, 1.0) if self.alike else name
         self.nodes.append(
-            helper.make_node("RandomUniformLike", [name], [result], low=-1.0, high=1.0, seed=seed)
+            helper.make_node("RandomUniformLike", [like], [result], low=-1.0, high=1.0, seed=seed)
         )
         return result
 

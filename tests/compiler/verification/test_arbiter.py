@@ -5,6 +5,7 @@ import pytest
 from budgetc.verification.agreement import compare, output_steps
 from budgetc.verification.arbiter import Arbiter
 from budgetc.verification.oracle import Oracle
+from budgetc.verification.rounding import tolerance
 
 STEP = 0.5
 NET = """g (float[1,2] x) => (float[1,2] y) <float s = {0.5}, uint8 z = {0}>
@@ -61,17 +62,76 @@ def test_what_noise_moves_is_between_any_two_runs(make_model, first, difference,
     """Whichever run comes first: the furthest two are 2 apart, and a value may differ by twice that."""
 
     class Runs:
-        def __init__(self):
-            self.left = iter([first, *np.linspace(-1, 1, 15)])
+        def __init__(self, values):
+            self.left = iter(values)
 
         def run(self, _):
             return {"y": np.full((1, 2), next(self.left), np.float32)}
 
     oracle = Oracle(make_model("g (float[1,2] x) => (float[1,2] y) { y = Exp(x) }"))
     arbiter = Arbiter(oracle, 1e-6, {})
-    arbiter._noisy = Runs()
+    arbiter._noisy = Runs([first, *np.linspace(-1, 1, 15)]), Runs(np.zeros(8))
+    arbiter._precise = None  # which would take seconds for saying the same
     feed = {"x": np.zeros((1, 2), np.float32)}
     wanted = {"y": np.ones((1, 1, 2), np.float32)}
     ours = {"y": wanted["y"] + np.array([0, difference], np.float32)}
     found = compare(ours, wanted, tolerance=1e-6)
     assert arbiter.judge(found, ours, wanted, {0: feed}).agrees is agrees
+
+
+CANCELS = """g (float[16,64] x) => (float[1,1] y) <float tiny = {1e-30}>
+{ d = MatMul(x, w) s = Mul(d, d) e = Add(s, tiny) l = Log(e) y = ReduceMean<axes=[0, 1]>(l) }"""
+"""The loudness of a filter bank: of a constant signal, nothing but rounding comes to the logarithm."""
+
+
+def filters() -> np.ndarray:
+    """Weights of 256 filters, each after its negative, so that sums in their order cancel soonest."""
+    half = np.random.default_rng(0).integers(-512, 512, (32, 256))
+    return np.stack([half, -half], axis=1).reshape(64, 256).astype(np.float32) / 1024
+
+
+def loudness(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What `CANCELS` gives where float32 sums in the order of the weights' rows."""
+    sums = np.zeros((len(x), weights.shape[1]), np.float32)
+    for column, row in zip(x.T, weights, strict=True):
+        sums += np.outer(column, row)
+    return np.log(sums * sums + np.float32(1e-30)).mean(keepdims=True)
+
+
+def judged(make_model, *inferences: tuple[np.ndarray, np.ndarray]):
+    """The arbiter, and what it says of inferences of `CANCELS`: what was fed, and what a library gave."""
+    oracle = Oracle(make_model(CANCELS, w=filters()))
+    bound = tolerance(oracle.proto)
+    feed_of = {step: {"x": x} for step, (x, _) in enumerate(inferences)}
+    wanted = {"y": np.stack([oracle.infer(feed)["y"] for feed in feed_of.values()])}
+    ours = {"y": np.stack([y for _, y in inferences])}
+    found = compare(ours, wanted, tolerance=bound)
+    assert len(found.beyond) == len(inferences)
+    arbiter = Arbiter(oracle, bound, {})
+    return arbiter, arbiter.judge(found, ours, wanted, feed_of)
+
+
+def test_another_order_of_a_sum_that_cancels_before_a_logarithm_is_no_fault(make_model) -> None:
+    """Of a constant signal's moments all are rounded alike; noise of their own would all but cancel in the mean.
+
+    A sum of the positive weights first is further off the truth than onnxruntime's, so that double precision is no
+    excuse for it.
+    """
+    constants = [np.full((16, 64), value, np.float32) for value in (0.7, -1.3, 0.1)]
+    ordered = np.sort(filters(), axis=0)
+    arbiter, found = judged(make_model, *((x, loudness(x, ordered)) for x in constants))
+    assert found.agrees, str(found)
+    assert found.outputs[0].excepted == len(constants)
+    assert arbiter.nearer == 0
+
+
+def test_a_fault_before_that_logarithm_is_one(make_model) -> None:
+    """A dropped term where all of them cancel, and one of 256 filters where they do not."""
+    dropped, one = filters(), filters()
+    dropped[-1] = 0
+    one[:, 0] = 0
+    constant = np.full((16, 64), 0.7, np.float32)
+    random = np.random.default_rng(1).standard_normal((16, 64)).astype(np.float32)
+    inferences = (constant, loudness(constant, dropped)), (random, loudness(random, one))
+    _, found = judged(make_model, *inferences)
+    assert sorted(found.beyond) == [0, 1], str(found)

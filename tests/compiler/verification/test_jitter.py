@@ -9,9 +9,9 @@ from budgetc.verification.jitter import jittered
 U = 2.0**-24
 
 
-def noisy(model, feed, runs=16):
+def noisy(model, feed, runs=16, *, alike=False):
     """Outputs of so many runs of the jittered model, on a new axis 0, by name."""
-    proto = jittered(onnx.load_model_from_string(model.data))
+    proto = jittered(onnx.load_model_from_string(model.data), alike=alike)
     session = make_session(proto.SerializeToString(), optimisation="none")
     found = [session.run(feed) for _ in range(runs)]
     return {name: np.stack([each[name] for each in found]).astype(np.float64) for name in found[0]}
@@ -81,3 +81,29 @@ def test_what_moves_or_chooses_is_not_moved_and_ports_keep_their_names(make_mode
     found = noisy(model, feed)
     assert (found["y"] == np.array([0, 0.5, 3])).all()
     assert (found["n"] == 2 * np.arange(3)).all()
+
+
+@pytest.mark.parametrize(
+    ("node", "shape"),
+    [
+        ("Exp(x)", "4,64"),
+        ("MatMul(x, w)", "4,16"),
+        ("ReduceMean<axes=[1], keepdims=1>(x)", "4,1"),
+        ("Softmax<axis=1>(x)", "4,64"),
+    ],
+)
+def test_noise_that_is_alike_leaves_equal_rows_equal_and_moves_as_far(
+    make_model, node, shape
+) -> None:
+    model = make_model(
+        f"g (float[4,64] x) => (float[{shape}] y) {{ y = {node} }}",
+        w=np.random.default_rng(3).standard_normal((64, 16)).astype(np.float32),
+    )
+    row = np.random.default_rng(2).uniform(0.5, 2, 64).astype(np.float32)
+    feed = {"x": np.tile(row, (4, 1))}
+    own, alike = noisy(model, feed)["y"], noisy(model, feed, alike=True)["y"]
+    assert (own != own[:, :1]).any()
+    assert (alike == alike[:, :1]).all()
+    assert len(np.unique(alike[:, 0, 0])) > 4
+    exact = make_session(model.data).run(feed)["y"].astype(np.float64)
+    assert np.abs(alike - exact).max() < 2 * np.abs(own - exact).max()
