@@ -39,13 +39,6 @@ from budgetc.search.judge import metric_code
 from budgetc.search.pool import open_pool
 from budgetc.search.recipes import int8_recipe
 from budgetc.search.simulation import Subject
-from budgetc.search.target import (
-    VALIDATION_SAMPLES,
-    Inquiry,
-    open_journal,
-    search_target,
-    try_recipe,
-)
 from budgetc.splits import Splits, load_splits
 from budgetc.stamp import PAGE, RESULT
 from budgetc.store import (
@@ -57,6 +50,13 @@ from budgetc.store import (
     write_atomic,
 )
 from budgetc.strategy.strategist import Lesson
+from budgetc.target import (
+    VALIDATION_SAMPLES,
+    Inquiry,
+    open_journal,
+    search_target,
+    try_recipe,
+)
 from budgetc.verdict import check_quality_budget
 from budgetc.worker import ChildDied
 

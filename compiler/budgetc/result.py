@@ -9,7 +9,7 @@ from budgetc_specs.capability import Capability
 
 from budgetc.figures import Figures, Goal
 from budgetc.regression import figure_of
-from budgetc.strategy.record import StrategyInfo
+from budgetc.strategy_record import StrategyInfo
 from budgetc.verdict import BudgetName, Measurement, Verdict
 from budgetc.verification.report import Report
 

@@ -8,9 +8,9 @@ from typing import Literal
 from budgetc_specs.recipe import Step
 
 from budgetc.search.explorer import Candidate, Explorer
-from budgetc.strategy.record import Reached, StrategyTrial
 from budgetc.strategy.schedule import Schedule
 from budgetc.strategy.way import Taste, Way, words
+from budgetc.strategy_record import Reached, StrategyTrial
 
 Phase = Literal["grow", "shrink", "codes"]
 

@@ -11,8 +11,8 @@ from budgetc.registry import find_pass
 from budgetc.search.explorer import Candidate
 from budgetc.search.space import PREAMBLE, Space
 from budgetc.strategy.halving import reached
-from budgetc.strategy.record import StepKind, StrategyStep
 from budgetc.strategy.way import epochs_of, words
+from budgetc.strategy_record import StepKind, StrategyStep
 
 _HOUSEKEEPING = ("clean", "fuse")
 

@@ -37,10 +37,10 @@ from budgetc.strategy.halving import (
     trial_of,
 )
 from budgetc.strategy.ladder import climbed, stairs
-from budgetc.strategy.record import StrategyInfo, StrategyTrial
 from budgetc.strategy.schedule import Pace, schedule_for
 from budgetc.strategy.structures import codes_of, directions, fitting
 from budgetc.strategy.way import Taste, Way
+from budgetc.strategy_record import StrategyInfo, StrategyTrial
 
 GROW = "grow-improve-shrink"
 

@@ -40,8 +40,8 @@ from budgetc.search.space import Space, find_space
 from budgetc.search.workshop import Workshop, outcome_of
 from budgetc.splits import Splits
 from budgetc.store import json_digest, write_atomic
-from budgetc.strategy.record import StrategyInfo
 from budgetc.strategy.strategist import Lesson, follow
+from budgetc.strategy_record import StrategyInfo
 
 KEPT_ANSWERS = 8
 """Answers of earlier searches that are looked at first."""
