@@ -33,6 +33,7 @@ def foresee(
     metric_folder: str | None,
     samples: int,
     seed: int,
+    surprised: bool,
     folder: str,  # noqa: ARG001  every task gets one
     calibration: str | None = None,
     validation: str | None = None,
@@ -58,6 +59,7 @@ def foresee(
         metric_folder: where the metric's module is looked for as well.
         samples: of the validation data, at most.
         seed: which of them.
+        surprised: whether surprise at labels is asked for.
         folder: of its own, not used.
         calibration: .npz archive for passes, or None.
         validation: .npz archive that quality is judged on; None for made-up inputs.
@@ -68,8 +70,8 @@ def foresee(
 
     Returns:
         For each recipe `refused`, or else `weight_bytes`, `ledger`, `taught` (seconds of each training), `error`,
-        `samples`, where labels are classes `loss`, where there is a metric `drop`, `low`, `high` and `value`, and
-        `predictions`: of the fastest library and, if it differs, of the compact one.
+        `samples`, `loss` where it is asked for and labels are classes, where there is a metric `drop`, `low`, `high`
+        and `value`, and `predictions`: of the fastest library and, if it differs, of the compact one.
 
     Raises:
         SpecError: the data, the metric or a recipe is at fault.
@@ -79,7 +81,15 @@ def foresee(
     others = [parse_model(Path(file).read_bytes(), source) for file in further.values()]
     kept = cache_folder() / "judged"
     judge = Judge(
-        given, validation, metric, metric_folder, samples, seed, kept, fixed_point=sheet.fixed_point
+        given,
+        validation,
+        metric,
+        metric_folder,
+        samples,
+        seed,
+        kept,
+        fixed_point=sheet.fixed_point,
+        surprised=surprised,
     )
     lessons = None
     if learning is not None:

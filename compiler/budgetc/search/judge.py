@@ -41,6 +41,8 @@ class Judge:
         kept: folder with what was found of models before, whatever made them: targets whose passes come to the same
             model share it. None keeps nothing.
         fixed_point: whether quantised models are judged by the arithmetic of cores without floats.
+        surprised: whether their surprise at labels is asked for: a fifth of a second where 2048 samples are of 1000
+            classes.
 
     Raises:
         SpecError: the data or the metric is at fault.
@@ -57,6 +59,7 @@ class Judge:
         kept: Path | None = None,
         *,
         fixed_point: bool = False,
+        surprised: bool = False,
     ) -> None:
         self._model, self._kept = model, Shelf(kept) if kept else None
         self._metric = resolve_metric(metric, Path(folder) if folder else None) if metric else None
@@ -64,8 +67,8 @@ class Judge:
         self.samples = len(self._rows)
         asked = [metric, metric_code(metric, Path(folder) if folder else None), samples, seed]
         data = file_digest(Path(validation)) if validation else None
-        self._fixed_point = fixed_point
-        self._key = [code_digest(), model.digest, data, *asked, fixed_point]
+        self._fixed_point, self._surprised = fixed_point, surprised
+        self._key = [code_digest(), model.digest, data, *asked, fixed_point, surprised]
 
     @functools.cached_property
     def _float(self) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -80,9 +83,9 @@ class Judge:
     def figures(self, model: Model) -> dict[str, Any]:
         """What is found of a model.
 
-        `error` is the noise in its answers and `samples` how many were judged; where labels are classes of its one
-        output, `loss` is its surprise at them; where there is a metric, `value` is the metric with the upper end of its
-        interval, `value_high`, and `drop` what it loses, from `low` to `high`.
+        `error` is the noise in its answers and `samples` how many were judged; where it is asked for and labels are
+        classes of its one output, `loss` is its surprise at them; where there is a metric, `value` is the metric with
+        the upper end of its interval, `value_high`, and `drop` what it loses, from `low` to `high`.
         """
         if self._kept is None:
             return self._figures(model)
@@ -98,7 +101,8 @@ class Judge:
         reference, reference_numbers = self._float
         error = noise_to_signal(numbers, reference_numbers)
         figures: dict[str, Any] = {"error": error, "samples": self.samples}
-        if (loss := surprise(numbers, self._labels)) is not None:
+        loss = surprise(numbers, self._labels) if self._surprised else None
+        if loss is not None:
             figures["loss"] = loss
         if self._metric is None:
             return figures

@@ -121,7 +121,6 @@ class Simulated:
         value_high: upper end of its interval.
         weight_bytes: of the optimised model as it is stored.
         samples: how many samples were judged.
-        loss: surprise at their labels, in nats; None where they are no classes.
     """
 
     recipe: str
@@ -134,7 +133,6 @@ class Simulated:
     value_high: float | None = None
     weight_bytes: int = 0
     samples: int = 0
-    loss: float | None = None
 
 
 def simulate(

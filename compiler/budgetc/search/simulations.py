@@ -39,7 +39,7 @@ class Simulated:
         arena: bytes of workspace for the first entry point, of the compact library where there is one.
         arena_bound: what its calls are proven to need, in any order.
         quality: the metric on the validation data; None where nothing tells it.
-        loss: surprise at their labels; None where they are no classes.
+        loss: surprise at their labels; None where they are no classes, or nothing learns.
         taught: seconds that each of its trainings took, whenever that was.
     """
 
@@ -83,7 +83,8 @@ class Simulations:
         pool: where simulations run.
         folder: where they are kept, by the digest of all that they depend on.
         clock: tells how long calls take.
-        learns: whether candidates may become better than the model, `Figures.learns`.
+        learns: whether candidates may become better than the model, `Figures.learns`; their surprise at labels is
+            asked for then.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class Simulations:
                 "metric_folder": str(subject.folder) if subject.folder else None,
                 "samples": subject.samples,
                 "seed": subject.seed,
+                "surprised": self._learns,
                 "learning": learning.to_json() if learning else None,
             },
             files,
@@ -201,6 +203,7 @@ class Simulations:
         return {
             **self._subject.key(recipe),
             **({"learning": job.learning.digests()} if trains and job.learning else {}),
+            "surprised": self._learns,
             "entries": [model.digest for model in job.model.entries],
             "sheet": job.capability.model_dump(mode="json"),
             "library": [job.kind, job.library, job.name],
@@ -226,7 +229,7 @@ class Simulations:
                 error=answer["error"],
                 compact=bool(number),
                 learns=self._learns,
-                surprise=answer.get("loss") if self._learns else None,
+                surprise=answer.get("loss"),
             )
             for number, (prediction, entry) in enumerate(zip(predictions, entries, strict=True))
         ]

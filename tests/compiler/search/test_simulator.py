@@ -113,6 +113,18 @@ def test_a_model_that_was_judged_before_is_not_run_again(mnist: Subject, tmp_pat
     assert judge(17).figures(mnist.model)["samples"] == 17
 
 
+def test_surprise_at_labels_is_told_to_those_who_ask_for_it(mnist: Subject, tmp_path: Path) -> None:
+    data = str(mnist.calibration.with_name("evaluation.npz"))
+    plain, surprised = (
+        Judge(mnist.model, data, "top1", None, 16, 0, tmp_path, surprised=asked).figures(
+            mnist.model
+        )
+        for asked in (False, True)
+    )
+    assert 0 < surprised["loss"] < np.log(10)
+    assert surprised == {**plain, "loss": surprised["loss"]}
+
+
 def test_codes_need_calibration(mnist: Subject, avx2, monkeypatch) -> None:
     with pytest.raises(SpecError, match="quantize needs calibration data"):
         simulated(mnist, avx2, [INT8], monkeypatch, calibration=None)
