@@ -17,7 +17,7 @@ class Event:
         candidate: the recipe's text, empty where none is in hand.
         text: one line for people.
         step: position of the candidate, from 1; 0 where there is none.
-        steps: candidates at most.
+        steps: candidates at most; 0 where it is not known how many there will be.
         figures: of a candidate: expected, or measured where it was built.
         limits: of a search.
     """

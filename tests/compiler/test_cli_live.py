@@ -44,6 +44,14 @@ def test_plain_lines_tell_everything():
     ]
 
 
+def test_where_nobody_knows_how_many_there_will_be_they_are_counted_alone():
+    event = Event("candidate", "pi", "clean", "expected: 8 kB", 41)
+    assert watched(event, live=False).endswith("pi 41: clean: expected: 8 kB\n")
+    shown = _Line(600)
+    shown.take(event)
+    assert line(shown).startswith("pi 41 clean")
+
+
 def test_what_stays_on_a_terminal():
     text = watched(STAGE, NOTE, OUTCOME, live=True)
     assert "pi 2/10: clean | fuse: infeasible: size: too big\n" in text

@@ -137,7 +137,10 @@ def _sentence(event: Event) -> str:
 
 
 def _position(event: Event) -> str:
-    return f"{event.target} {event.step}/{event.steps}" if event.step else event.target
+    """The target, and which of its candidates: `host 3/40`, or `host 3` where nobody knows how many there will be."""
+    if not event.step:
+        return event.target
+    return f"{event.target} {event.step}" + (f"/{event.steps}" if event.steps else "")
 
 
 def _style(event: Event) -> str:

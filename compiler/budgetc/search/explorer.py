@@ -97,6 +97,7 @@ class Explorer:
         self._target, self._observer = target, observer
         self._study = self._new_study()
         self._by_recipe: dict[str, Candidate] = {}
+        self._most = effort.candidates
         self.late = False
 
     @property
@@ -109,6 +110,7 @@ class Explorer:
 
         What is held back is spent on the same where something is expected to keep the budgets.
         """
+        self._most = most
         first = first_points(self._space, self._knobs, max(1, round(FIRST_SHARE * most)))
         self.look([*earlier[: max(1, round(EARLIER_SHARE * most))], *first])
         self._improve(round(most * (1 - HELD_BACK)), self._study, self._most_promising)
@@ -120,7 +122,8 @@ class Explorer:
         study = self._new_study(budget)
         for candidate in self.candidates:
             study.tell(candidate.proposal, candidate.figures)
-        self._improve(len(self._by_recipe) + count, study, lambda: self._nearest(budget))
+        self._most = len(self._by_recipe) + count
+        self._improve(self._most, study, lambda: self._nearest(budget))
 
     def look(self, proposals: Sequence[Proposal]) -> list[Candidate]:
         """Simulate what was not looked at yet; returns the candidate of each proposal that there was time for."""
@@ -129,15 +132,19 @@ class Explorer:
         if time.monotonic() > self._effort.deadline and self._by_recipe:
             self.late, fresh = True, {}
         named = [self._space.recipe(p.settings) for p in fresh.values()]
-        for candidate in self._simulate(named, list(fresh.values())):
+        most = max(self._most, len(self._by_recipe) + len(fresh))
+        for candidate in self._simulate(named, list(fresh.values()), most):
             self._study.tell(candidate.proposal, candidate.figures)
         return [self._by_recipe[text] for text in recipes if text in self._by_recipe]
 
     def look_at_all(self, recipes: Mapping[Recipe, str]) -> list[Candidate]:
-        """The candidates of recipes that may be outside of the space, each with why it is looked at; there is time."""
+        """The candidates of recipes that may be outside of the space, each with why it is looked at; there is time.
+
+        Strategies ask as they go: nobody knows how many there will be, so that they are counted without a total.
+        """
         fresh = {r: why for r, why in recipes.items() if str(r) not in self._by_recipe}
         proposals = [Proposal(Settings(), why, in_space=False) for why in fresh.values()]
-        self._simulate(list(fresh), proposals)
+        self._simulate(list(fresh), proposals, 0)
         return [self._by_recipe[str(recipe)] for recipe in recipes]
 
     def look_at(self, recipe: Recipe, origin: str) -> Candidate | None:
@@ -150,15 +157,15 @@ class Explorer:
         return self._by_recipe.get(text)
 
     def _simulate(
-        self, recipes: Sequence[Recipe], proposals: Sequence[Proposal]
+        self, recipes: Sequence[Recipe], proposals: Sequence[Proposal], most: int
     ) -> list[Candidate]:
-        """Simulate what was not looked at yet, and note it."""
+        """Simulate what was not looked at yet, and note it; there will be so many in all, or 0 where nobody knows."""
         count, ended = len(self._by_recipe), 0
 
         def done(position: int, simulated: Simulated) -> None:
             nonlocal ended
             ended += 1
-            self._tell(simulated, recipes[position], count + ended)
+            self._tell(simulated, recipes[position], count + ended, most)
 
         def says(position: int, text: str) -> None:
             self._observer(Event("stage", self._target, str(recipes[position]), text))
@@ -245,10 +252,9 @@ class Explorer:
         effort = self._effort
         return Study(self._knobs, self._limits, effort.objective, effort.seed, toward)
 
-    def _tell(self, simulated: Simulated, recipe: Recipe, step: int) -> None:
+    def _tell(self, simulated: Simulated, recipe: Recipe, step: int, most: int) -> None:
         figures = simulated.figures(self._limits)
         text = f"refused: {simulated.refusal}" if figures is None else f"expected: {figures.text}"
-        most = max(self._effort.candidates, step)
         self._observer(
             Event("candidate", self._target, str(recipe), text, step, most, figures=figures)
         )

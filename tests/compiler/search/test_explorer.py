@@ -56,6 +56,27 @@ def test_approach_comes_nearer_to_a_budget(world):
     assert {c.proposal.origin for c in own.explorer.candidates} >= {"toward size"}
 
 
+def test_the_count_never_passes_its_total_which_grows_by_what_is_added(world):
+    own, told = world(size=1000, drop=0.004), []
+    own.explorer._observer = told.append
+    own.explorer.explore([], 20)
+    explored = len(told)
+    own.explorer.approach("size", 8)
+    found = [(event.step, event.steps) for event in told]
+    assert [step for step, _ in found] == list(range(1, len(told) + 1))
+    assert {most for _, most in found[:explored]} == {20}
+    assert {most for _, most in found[explored:]} == {explored + 8}
+    assert all(step <= most for step, most in found)
+
+
+def test_what_is_asked_for_by_recipe_is_counted_without_a_total(world):
+    own, told = world(size=2500), []
+    own.explorer._observer = told.append
+    recipes = [own.space.recipe(own.space.uniform("prune", ratio)) for ratio in (0.25, 0.5)]
+    own.explorer.look_at_all(dict.fromkeys(recipes, "by a strategy"))
+    assert [(event.step, event.steps) for event in told] == [(1, 0), (2, 0)]
+
+
 def test_of_earlier_answers_the_latest_are_looked_at_first(world):
     own = world(size=2500)
     answers = [own.space.uniform("prune", ratio) for ratio in (0.25, 0.5, 0.75)]
