@@ -9,6 +9,7 @@ from typing import Any, Literal
 from budgetc_specs.errors import ModelError, SpecError, quoted
 
 from budgetc.load import MANIFEST
+from budgetc.machine import timed_on
 
 Unit = Literal["bytes", "seconds", "metric"]
 
@@ -61,7 +62,7 @@ class Comparison:
 def compare(before: Path, after: Path) -> tuple[Comparison, ...]:
     """Compare two artefact folders, two output folders with several of them, or two locks; also crosswise.
 
-    Latencies are compared only where both were measured on one model of CPU.
+    Latencies are compared only where both were measured on one device, or on one model of CPU.
 
     Raises:
         SpecError: a side holds no manifest, or the two have no target in common.
@@ -131,11 +132,9 @@ def _compared(target: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Co
 
 
 def _machine(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What latencies are of: a device by its name, or machines of one fingerprint; None where that is not told."""
-    if device := (manifest["measurement"] or {}).get("device"):
-        return "device", device
-    fingerprint = (manifest.get("machine") or {}).get("fingerprint")
-    return None if fingerprint is None else ("machine", fingerprint)
+    """What a manifest's latencies are of, as `timed_on` tells it."""
+    device = (manifest["measurement"] or {}).get("device") or ""
+    return timed_on(device, (manifest.get("machine") or {}).get("fingerprint"))
 
 
 def _machine_words(manifest: Mapping[str, Any]) -> str:

@@ -404,6 +404,8 @@ def _figures(measurement: Mapping[str, Any]) -> dict[str, float | str]:
         found |= _entry_figures(each, f" {entry}")
     if latency:
         found["latency_statistic"] = latency["statistic"]
+        if measurement["device"]:
+            found["latency_device"] = measurement["device"]
     if quality:
         found["quality_metric"] = quality["metric"]
         found["quality"], found["quality_drop"] = quality["value"], quality["drop"]

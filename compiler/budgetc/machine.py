@@ -32,6 +32,21 @@ def machine_words(cpuinfo: Path = CPUINFO) -> str:
     return said.get("model name") or platform.machine()
 
 
+def timed_on(device: str, fingerprint: str | None) -> tuple[str, str] | None:
+    """What latencies are of; those are compared that are of the same.
+
+    Args:
+        device: that ran the library, as it calls itself; empty where the machine did that compiled.
+        fingerprint: of the machine that compiled; None where that is not told.
+
+    Returns:
+        A device by its name, whoever compiled for it, or machines of one fingerprint; None where that is not told.
+    """
+    if device:
+        return "device", device
+    return None if fingerprint is None else ("machine", fingerprint)
+
+
 def _first_processor(cpuinfo: Path) -> list[tuple[str, str]]:
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()

@@ -13,7 +13,7 @@ from budgetc_specs.units import format_amount, format_percent, format_points, fo
 from budgetc_targets.contract import Device, Runner
 
 from budgetc.lock import Lock, LockedTarget, read_lock
-from budgetc.machine import machine_fingerprint, machine_words
+from budgetc.machine import machine_fingerprint, machine_words, timed_on
 from budgetc.measure.doubt import ROUNDING
 from budgetc.measure.latency import Interval, Statistic, decide
 from budgetc.status import Status
@@ -50,6 +50,7 @@ class Regression:
         why_not: why the two cannot be compared, or nothing.
         drop: of quality, what the metric may fall by against the float model, if that has stayed.
         samples: of quality, how many the baseline was judged on: an emulator gets through as many as time allows.
+        device: of latency, which one the baseline was measured on; empty where that was a machine of this kind.
     """
 
     figure: Figure
@@ -60,6 +61,7 @@ class Regression:
     why_not: str = ""
     drop: float = 0.0
     samples: int = 0
+    device: str = ""
 
     @property
     def name(self) -> BudgetName:
@@ -144,6 +146,8 @@ def load_regressions(budgets: Budgets, target: str, now: Now) -> tuple[Regressio
             drop = float(locked.figures["quality_drop"]) + budget.max
             samples = int(locked.figures.get("quality_samples", 0))
             one = replace(one, drop=drop, samples=samples)
+        if figure == "latency":
+            one = replace(one, device=str(locked.figures.get("latency_device", "")))
         found.append(replace(one, why_not=_why_not(one, lock, target, now)))
     return tuple(found)
 
@@ -199,17 +203,26 @@ def _why_not(regression: Regression, lock: Lock, target: str, now: Now) -> str:
             return (
                 f"{source} has the {then}, and the budget is about the {now.statistic}; lock anew"
             )
-        device = lock.spec.get(f"targets.{target}.runner", "")
-        if device or isinstance(now.runner, Device):
-            where = f"{source} was measured on {device}" if device else "it is measured on a device"
-            return f"{where}, and a lock does not say which machine that was; bound it by a time"
-        if locked.machine.get("fingerprint") != machine_fingerprint():
-            return (
-                f"{source} was measured on {quoted(locked.machine.get('cpu', 'unknown'))}, and this is "
-                f"{quoted(machine_words())}, whose times say nothing of it; lock on this kind of machine, "
-                'bound it relative to a peer ("latency: 1.0 x onnxruntime"), or write "level: warning"'
-            )
+        if f"targets.{target}.runner" in lock.spec and not regression.device:
+            return f"{source} does not say which device its times are of; lock anew"
+        where = regression.device or locked.machine.get("cpu", "unknown")
+        if isinstance(now.runner, Device):
+            # Which device it is, that itself says when it runs.
+            here = now.runner.device
+            return "" if regression.device else _elsewhere(regression, where, here, "by a time")
+        fingerprint = locked.machine.get("fingerprint")
+        if timed_on(regression.device, fingerprint) != timed_on("", machine_fingerprint()):
+            peer = 'relative to a peer ("latency: 1.0 x onnxruntime")'
+            return _elsewhere(regression, where, machine_words(), peer)
     return ""
+
+
+def _elsewhere(regression: Regression, then: str, now: str, bound: str) -> str:
+    """Why the times of two machines are not compared, and what would help, such as to bound it otherwise."""
+    return (
+        f"{regression.source} was measured on {quoted(then)}, and this is {quoted(now)}, whose times say "
+        f'nothing of it; lock on this machine, bound it {bound}, or write "level: warning"'
+    )
 
 
 def _memory(regression: Regression, measurement: Measurement) -> Verdict:
@@ -224,6 +237,10 @@ def _latency(regression: Regression, measurement: Measurement) -> Verdict:
     if latency is None or measurement.emulated or not measurement.executed:
         why = "emulated" if measurement.emulated else why_not_run(measurement)
         return _undecided(regression, measurement.entry, f"{_title(regression)}: {why}")
+    if measurement.device != regression.device:
+        why = _elsewhere(regression, regression.device, measurement.device, "by a time")
+        text = f"{_title(regression)} is not judged: {why}"
+        return _undecided(regression, measurement.entry, text)
     seconds = latency.ours.statistic(latency.statistic)
     return _grown(regression, measurement.entry, seconds, latency.interval)
 

@@ -64,7 +64,7 @@ class RegressionBudget(Section):
     memory: Growth | None = Field(default=None, description="How much the RAM may grow")
     latency: Growth | None = Field(
         default=None,
-        description="How much longer an inference may take, on the kind of machine that locked",
+        description="How much longer an inference may take, on the device or the kind of machine that locked",
     )
     quality: Loss | None = Field(default=None, description="How much the metric may fall")
 

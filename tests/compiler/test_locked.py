@@ -1,13 +1,15 @@
 """A small model locked and built again: the same bytes, and a refusal for each thing that changed."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from budgetc.load import MANIFEST
 from budgetc.lock import read_lock
-from budgetc.locked import Sources, compile_locked, lock, quantization_digest
+from budgetc.locked import Sources, compile_locked, lock, locked_target, quantization_digest
 from budgetc_specs.document import load_spec
 from budgetc_specs.errors import LockError, SpecError
 from onnx import TensorProto, helper, numpy_helper
@@ -54,6 +56,15 @@ def folder_of(result):
 
 def sources(spec, overrides):
     return Sources.of(load_spec(spec, overrides))
+
+
+def test_a_lock_names_the_device_that_measured(locked):
+    *_, artefact = locked
+    manifest = json.loads((artefact / MANIFEST).read_text())
+    assert manifest["measurement"]["latency"]
+    assert "latency_device" not in locked_target(artefact, manifest).figures
+    manifest["measurement"]["device"] = "pi-2"
+    assert locked_target(artefact, manifest).figures["latency_device"] == "pi-2"
 
 
 def test_the_same_bytes_again(locked, tmp_path):

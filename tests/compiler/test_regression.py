@@ -18,6 +18,7 @@ from budgetc.verdict import Measurement
 from budgetc_specs.budgets import Budgets
 from budgetc_specs.errors import LockError, SpecError
 from budgetc_specs.units import parse_percent
+from budgetc_targets.runners.ssh import Ssh
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,8 @@ class Runner:
 
 
 NOW = Now(Runner(), "p50", "top1", DATA)
+AWAY = replace(NOW, runner=Ssh("ssh://pi@pi"))
+ON_BOARD = {"targets.host.runner": "ssh://pi@pi"}
 
 
 def measured(
@@ -151,21 +154,44 @@ def test_latencies_of_another_machine_are_not_compared_and_all_else_is(load):
     }
     latency = judge_regressions(regressions, measured())[2]
     assert (latency.measured, latency.limit) == (None, pytest.approx(110e-6))
-    for words in ('"Another CPU"', "lock on this kind of machine", "level: warning"):
+    for words in ('"Another CPU"', "lock on this machine", "level: warning"):
         assert words in latency.text
     limits = Limits(Budgets(), regressions=regressions)
     assert limits.unjudged == ("latency_regression",)
     assert "latency_regression" not in limits.names
 
 
-def test_latencies_of_a_device_are_not_compared(load):
-    """A lock names the machine that compiled; which device the times are of it does not say."""
-    asked = {"latency": "10 %"}
-    (verdict,) = judge_regressions(
-        load(asked, spec={"targets.host.runner": "ssh://pi@pi"}), measured()
+def test_latencies_of_one_device_are_compared_whoever_compiled(load):
+    other = {"cpu": "Another CPU", "fingerprint": "0" * 12}
+    regressions = load(
+        {"latency": "10 %"}, AWAY, machine=other, spec=ON_BOARD, latency_device="pi-2"
     )
+    assert Limits(Budgets(), regressions=regressions).names == ("latency_regression",)
+    same = replace(measured(), device="pi-2")
+    assert statuses(regressions, same) == {"latency_regression": "PASS"}
+    slower = replace(measured(microseconds=120), device="pi-2")
+    assert statuses(regressions, slower) == {"latency_regression": "FAIL"}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "words"),
+    [
+        ("pi-2", "pi-3", 'was measured on "pi-2", and this is "pi-3"'),
+        ("pi-2", "", 'was measured on "pi-2", and this is'),
+        (None, "pi-3", 'was measured on "this one", and this is "pi"'),
+    ],
+)
+def test_latencies_of_two_devices_are_not_compared(load, then, now, words):
+    asked, where = {"latency": "10 %"}, AWAY if now else NOW
+    regressions = load(asked, where, spec=ON_BOARD if then else {}, latency_device=then)
+    (verdict,) = judge_regressions(regressions, replace(measured(), device=now))
     assert verdict.status == "UNDECIDED"
-    assert "model.lock was measured on ssh://pi@pi" in verdict.text
+    assert words in verdict.text
+
+
+def test_a_lock_that_does_not_say_which_device_it_was_is_no_baseline_of_latency(load):
+    (one,) = load({"latency": "10 %"}, AWAY, spec=ON_BOARD)
+    assert one.why_not == "model.lock does not say which device its times are of; lock anew"
 
 
 def test_other_samples_are_not_compared(load):
