@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from budgetc_targets.riscv64 import RiscV64
 from budgetc_targets.task import Access, Task
 from budgetc_targets.wasm32 import Wasm32
 from budgetc_targets.x86_64 import X86_64
+from emulated_dots import emulated_dots
 
 Array = npt.NDArray[Any]
 
@@ -56,8 +57,11 @@ M4, M7, M33, M55 = (CortexM().capability(f"cortex-m{n}", 1) for n in (4, 7, 33, 
 M0PLUS, M3 = (CortexM().capability(f"cortex-m{n}", 1) for n in ("0plus", "3"))
 TARGETS: dict[str, Target] = {t.kind: t for t in (AArch64(), ArmV7(), RiscV64(), Wasm32())}
 """Kinds of hardware whose programs run under an emulator."""
-WIDE = X86_64().capability("znver4", 1)
-WIDE_EMULATED = WIDE.model_copy(update={"cpu": "x86-64-v3", "native": True})
+WIDE = X86_64().capability("x86-64-v4+avx512vnni", 1)
+"""Vectors of 512 bits with a dot product of bytes: every CPU with VNNI runs them."""
+WIDE_BF16 = X86_64().capability("znver4", 1)
+"""The same with a dot product of bfloat16 numbers, which fewer CPUs have."""
+WIDE_EMULATED = WIDE_BF16.model_copy(update={"cpu": "x86-64-v3", "native": True})
 """The schedules of 512-bit vectors in instructions of 256; the dot product is spelt out (see `emulated_dots`)."""
 
 
@@ -256,74 +260,6 @@ TASKS: dict[int, int] = {}
 
 SCRATCH: dict[int, int] = {}
 """How many bytes of scratch memory the kernel of a job takes."""
-
-
-def bfloat16_in_parts() -> str:
-    """The functions of `kernels.bfloat16` by integers, multiply-adds and nothing else, in LLVM's language."""
-    code = ""
-    for n in (1, 2, 4, 8, 16):
-        i32, i16, f32 = (t if n == 1 else f"<{n} x {t}>" for t in ("i32", "i16", "float"))
-
-        def all_of(value: int, n: int = n) -> str:
-            return f"{value}" if n == 1 else f"<{', '.join([f'i32 {value}'] * n)}>"
-
-        code += f"""
-define linkonce_odr hidden {i16} @bf16_bits{n}({f32} %x) alwaysinline {{
-  %i = bitcast {f32} %x to {i32}
-  %high = lshr {i32} %i, {all_of(16)}
-  %odd = and {i32} %high, {all_of(1)}
-  %more = add {i32} %odd, {all_of(0x7FFF)}
-  %sum = add {i32} %i, %more
-  %kept = lshr {i32} %sum, {all_of(16)}
-  %y = trunc {i32} %kept to {i16}
-  ret {i16} %y
-}}
-"""
-        if n < 4:
-            continue
-        operands = ""
-        for v in ("x", "w"):
-            operands += f"""
-  %{v}l = shl {i32} %{v}, {all_of(16)}
-  %{v}h = and {i32} %{v}, {all_of(0xFFFF0000 - (1 << 32))}
-  %{v}0 = bitcast {i32} %{v}l to {f32}
-  %{v}1 = bitcast {i32} %{v}h to {f32}"""
-        fma = f"@llvm.fma.v{n}f32"
-        code += f"""
-declare {f32} {fma}({f32}, {f32}, {f32})
-define linkonce_odr hidden {f32} @bf16_dot{n}({f32} %a, {i32} %x, {i32} %w) alwaysinline {{{operands}
-  %one = call {f32} {fma}({f32} %x0, {f32} %w0, {f32} %a)
-  %two = call {f32} {fma}({f32} %x1, {f32} %w1, {f32} %one)
-  ret {f32} %two
-}}
-"""
-    return code
-
-
-@contextmanager
-def emulated_dots() -> Iterator[None]:
-    """Dot products of AVX512 as exact ones of AVX2, so that any machine runs everything around them."""
-    from budgetc_targets.kernels import bfloat16, dot, quads_code
-    from tvm import tirx
-
-    def accumulate(acc: Any, x: Any, w: Any) -> Any:
-        halves = []
-        for half in range(2):
-            four, one = (list(range(n * half, n * half + n)) for n in (32, 8))
-            parts = (tirx.Shuffle([v], at) for v, at in ((acc, one), (x, four), (w, four)))
-            halves.append(dot.DOTS["maddwd256"](*parts))
-        return tirx.Shuffle(halves, list(range(16)))
-
-    real, packs = dict(dot.DOTS), quads_code.PACKS.pop(16)
-    narrow = {"vpdpbusd256": real["maddwd256"], "vpdpbusd128": real["maddwd128"]}
-    dot.DOTS.update({"vpdpbusd512": accumulate, **narrow})
-    code, bfloat16.CODE = bfloat16.CODE, bfloat16_in_parts()
-    try:
-        yield
-    finally:
-        bfloat16.CODE = code
-        dot.DOTS.update(real)
-        quads_code.PACKS[16] = packs
 
 
 def _zig(*arguments: str | Path) -> None:

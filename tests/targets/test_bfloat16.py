@@ -9,11 +9,11 @@ from budgetc_specs.capability import Capability
 from budgetc_targets.expression import Expr, Ref, apply
 from budgetc_targets.task import Access, Task
 from conftest import InChild, RunKernels
-from kernel_runner import WIDE, WIDE_EMULATED, Array, Job, dense
+from kernel_runner import WIDE_BF16, WIDE_EMULATED, Array, Job, dense
 from probes import kernel_ir, text_of
 
 HALF = ml_dtypes.bfloat16
-SHEETS = [WIDE_EMULATED, *([WIDE] if WIDE.native else [])]
+SHEETS = [WIDE_EMULATED, *([WIDE_BF16] if WIDE_BF16.native else [])]
 ROUND = apply("round_bf16", Ref(0))
 EDGES = [0.0, -0.0, 1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 1 + 2**-8 + 2**-20, 3e38, np.inf]
 
@@ -62,7 +62,7 @@ def test_numbers_are_rounded_widened_and_moved_as_numpy_has_them(run_kernels: Ru
 
 
 def test_a_vector_is_rounded_and_stored_without_being_taken_apart(in_child: InChild) -> None:
-    ir = in_child(kernel_ir, job("ir", WIDE, ROUND, numbers(4, 64), "bfloat16", False))
+    ir = in_child(kernel_ir, job("ir", WIDE_BF16, ROUND, numbers(4, 64), "bfloat16", False))
     assert "fptrunc <16 x float>" in ir
     assert "lshr <16" not in ir
 
@@ -71,14 +71,14 @@ def test_functions_that_a_kernel_does_not_call_leave_nothing(
     in_child: InChild, tmp_path: Path
 ) -> None:
     texts = []
-    for sheet in (WIDE, WIDE.model_copy(update={"bfloat16_dot": None})):
+    for sheet in (WIDE_BF16, WIDE_BF16.model_copy(update={"bfloat16_dot": None})):
         each = job("ir", sheet, apply("abs", Ref(0)), numbers(4, 64), "float32", False)
         texts.append(in_child(text_of, each, tmp_path))
     assert texts[0] == texts[1]
 
 
-@pytest.mark.skipif(not WIDE.native, reason="this CPU has no dot product of bfloat16 numbers")
+@pytest.mark.skipif(not WIDE_BF16.native, reason="this CPU has no dot product of bfloat16 numbers")
 def test_numbers_below_the_normal_ones_are_zero(run_kernels: RunKernels) -> None:
     x = np.full((1, 20), 1e-40, np.float32)
-    each = job("tiny", WIDE, ROUND, x, "float32", False)
+    each = job("tiny", WIDE_BF16, ROUND, x, "float32", False)
     assert not run_kernels([each])[each.name].memory.any()

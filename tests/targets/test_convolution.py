@@ -9,7 +9,7 @@ from budgetc_targets.contract import Family
 from budgetc_targets.kernels.convolution import Convolution
 from budgetc_targets.task import Access
 from conftest import RunKernels
-from kernel_runner import AVX2, SSE2, WIDE, WIDE_EMULATED, Job, Written
+from kernel_runner import AVX2, SSE2, WIDE, WIDE_BF16, WIDE_EMULATED, Job, Written
 from windows import Numbers, Window, check, job_of, jobs_of, task_of
 
 CONVOLUTION = Convolution()
@@ -101,8 +101,8 @@ def _cases() -> list[tuple[Window, Job]]:
     for window in HALVES:
         add(window, WIDE_EMULATED)
     for window in HALVES[-3:]:
-        if WIDE.native:
-            add(window, WIDE)
+        if WIDE_BF16.native:
+            add(window, WIDE_BF16)
     add(replace(EVERYWHERE[1], integer=False, halves=True), WIDE_EMULATED, every_point=True)
     unique = {job.name: (window, job) for window, job in cases}
     return list(unique.values())
@@ -139,7 +139,7 @@ def test_the_family_takes_its_tasks_and_says_why_not() -> None:
     assert "innermost" in (family.refusal(replace(task, inputs=(planar,)), AVX2) or "")
     assert "innermost" in (family.refusal(replace(task, output=planar), AVX2) or "")
     half = replace(task, inputs=(replace(task.inputs[0], dtype="bfloat16"),))
-    assert family.refusal(half, WIDE) is None
+    assert family.refusal(half, WIDE_BF16) is None
     assert "no dot product" in (family.refusal(half, AVX2) or "")
     signed = Access("int16", task.inputs[0].shape, task.inputs[0].strides)
     assert "int16" in (family.refusal(replace(task, inputs=(signed,)), AVX2) or "")

@@ -6,7 +6,7 @@ import pytest
 from budgetc_targets.aarch64 import AArch64
 from budgetc_targets.kernels.single_filter import SingleFilter
 from conftest import RunKernels
-from kernel_runner import AVX2, DOTPROD, SSE2, WIDE, WIDE_EMULATED, Job, Written
+from kernel_runner import AVX2, DOTPROD, SSE2, WIDE, WIDE_BF16, WIDE_EMULATED, Job, Written
 from windows import Window, check, job_of, jobs_of, task_of
 
 FAMILY = SingleFilter()
@@ -36,7 +36,7 @@ def _cases() -> dict[str, tuple[Window, Job]]:
                     cases.update({j.name: (shape, j) for j in jobs_of(shape, capability)})
     for window in (*WINDOWS[2:4], WINDOWS[9]):
         shape = replace(window, integer=False, halves=True)
-        for capability in (WIDE_EMULATED, *([WIDE] if WIDE.native else [])):
+        for capability in (WIDE_EMULATED, *([WIDE_BF16] if WIDE_BF16.native else [])):
             assert FAMILY.refusal(task_of(shape), capability) is None
             cases.update({j.name: (shape, j) for j in jobs_of(shape, capability)})
     return cases
