@@ -7,6 +7,7 @@ Everything that is looked at is a recipe, so that what was learned is kept by it
 from the shorter one that it begins with.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from budgetc.figures import Limits
 from budgetc.learning import learners
 from budgetc.progress import Event, Observer
 from budgetc.registry import find_growing
+from budgetc.result import Bound
+from budgetc.search.bounds import find_bounds
 from budgetc.search.decision import Decision, Found
 from budgetc.search.explorer import Candidate, Effort, Explorer
 from budgetc.search.journal import Journal
@@ -38,7 +41,7 @@ from budgetc.strategy.halving import (
 )
 from budgetc.strategy.ladder import climbed, stairs
 from budgetc.strategy.schedule import Pace, schedule_for
-from budgetc.strategy.structures import codes_of, directions, fitting
+from budgetc.strategy.structures import codes_of, directions, fitting, smallest
 from budgetc.strategy.way import Taste, Way
 from budgetc.strategy_record import StrategyInfo, StrategyTrial
 
@@ -131,7 +134,8 @@ class Strategist:
         observer: Observer,
     ) -> None:
         self._lesson, self._explorer, self._selection = lesson, explorer, selection
-        self._limits, self._decision, self._space = limits, decision, space
+        self._limits, self._decision = limits, decision
+        self._space = functools.cache(space)
         self._journal, self._target, self._observer = journal, target, observer
         self._seconds, self._workers = lesson.seconds * min(AT_ONCE, workers), workers
         self._trials: list[StrategyTrial] = []
@@ -139,7 +143,7 @@ class Strategist:
         self._paces: dict[Phase, Pace] = {}
 
     def seek(self) -> tuple[Found, StrategyInfo]:
-        """Train, build, choose; or prove that there is nothing to choose.
+        """Train, build, choose; or prove that there is nothing to choose, before anything is trained where that can be.
 
         Raises:
             SpecError, EnvironmentError_: the spec or this machine is at fault, so that no candidate could do better.
@@ -147,9 +151,11 @@ class Strategist:
         begin = time.monotonic()
         (plain,) = self._explorer.look_at_all({Recipe(PREAMBLE): "as it is"})
         each = self._journal.once("simulation", lambda: time.monotonic() - begin)
-        grown = self._grown(math.inf if plain.figures is None else plain.figures.loss)
         self._say("asking passes what they can do")
-        space = self._space(grown.preamble if grown.growth else PREAMBLE)
+        if self._lesson.name == GROW and (bounds := self._bounds(growths())):
+            return self._decision.proven(bounds), self._info(Recipe(PREAMBLE), self._of(Way()))
+        grown = self._grown(math.inf if plain.figures is None else plain.figures.loss)
+        space = self._of(grown)
         self._say("looking for structures that keep the budgets")
         found = directions(space)[: self._directions(each)]
         ways = fitting(found, grown, self._explorer, self._limits)[:ENTRANTS]
@@ -157,13 +163,40 @@ class Strategist:
         best = self._shrunk(ways, before=before)
         self._coded(best, space, before=before)
         chosen = self._selection.best() if ways else None
-        answer = self._decision.settled(chosen) if chosen else self._decision.proven(())
+        bounds = () if ways or self._lesson.name == GROW else self._bounds(())
+        answer = self._decision.settled(chosen) if chosen else self._decision.proven(bounds)
         end = Recipe(PREAMBLE)
         if answer.chosen is not None:
             end = parse_recipe(answer.chosen.recipe)
         elif best:
             end = best[0].candidate.recipe
         return answer, self._info(end, space)
+
+    def _of(self, way: Way) -> Space:
+        """What can be chosen behind a way to a larger model, or for the model itself."""
+        return self._space(way.preamble if way.growth else PREAMBLE)
+
+    def _bounds(self, larger: Sequence[tuple[Step, ...]]) -> tuple[Bound, ...]:
+        """What is beyond its budget whatever is trained: the fewest weights that structures of any start have.
+
+        Training changes no number of weights. Nothing where the end of a direction shows that budgets are within reach.
+
+        Args:
+            larger: steps that may make the model larger before.
+        """
+        ends: list[Candidate] = []
+        bounds: tuple[Bound, ...] = ()
+        for start in (Way(), *(Way(growth=steps) for steps in larger)):
+            ways = smallest(directions(self._of(start)), start)
+            for some in (ways[:1], ways[1:]):  # the first is the most promising, and mostly enough
+                ends += self._explorer.look_at_all(
+                    {way.recipe: "every structure at its smallest" for way in some}
+                )
+                bounds = find_bounds([each.simulated for each in ends], self._limits)
+                if not any(bound.beyond for bound in bounds):
+                    return ()
+        self._note("no structure has so few weights as the size budget allows: nothing was trained")
+        return bounds
 
     def _directions(self, simulation: float) -> int:
         """How many directions there is time to look along, if a simulation takes so many seconds; at least two."""

@@ -68,12 +68,14 @@ class Direction:
         at: the steps that make the structure with a share, from 0 to `MOST`.
         codes: the steps that store it.
         gradual: whether the share matters.
+        furthest: whether no tilt of it ends with fewer weights: every part gives its most.
     """
 
     origin: str
     at: Callable[[float], tuple[Step, ...]]
     codes: tuple[Step, ...]
     gradual: bool
+    furthest: bool
 
 
 def directions(space: Space) -> list[Direction]:
@@ -93,11 +95,12 @@ def directions(space: Space) -> list[Direction]:
             words = [f"{base[0].name} {base[1]}"] if base else []
             words += [f"{moved.name}, {tilt}"] if moved else []
             at = _structures(structure, moved, shares, base)
-            made = Direction(" and ".join(words) or "as it is", at, codes, moved is not None)
+            origin = " and ".join(words) or "as it is"
+            made = Direction(origin, at, codes, gradual=moved is not None, furthest=rank == 0)
             if moved is not None or rank == 0:
                 found.append((rank + number, rank, made))
     found.sort(key=lambda each: each[:2])
-    plain = Direction("as it is", lambda _share: (), (), gradual=False)
+    plain = Direction("as it is", lambda _share: (), (), gradual=False, furthest=False)
     return [plain, *(made for _, _, made in found)] if codes else [made for _, _, made in found]
 
 
@@ -168,6 +171,21 @@ def _gradual(family: Family, shares: Mapping[str, float]) -> Step | None:
     return kind.gradual(shares, _options(family, {}))
 
 
+def smallest(found: Sequence[Direction], start: Way) -> list[Way]:
+    """The ends of the directions that go furthest: no structure has fewer weights than all of these.
+
+    Args:
+        found: all directions of a space.
+        start: what is done before.
+    """
+    ways = [_along(direction, MOST, start) for direction in found if direction.furthest]
+    return list({way.recipe: way for way in ways}.values())
+
+
+def _along(direction: Direction, share: float, start: Way) -> Way:
+    return replace(start, structure=direction.at(share), codes=direction.codes)
+
+
 def fits(candidate: Candidate, limits: Limits) -> bool:
     """Whether a candidate is expected to keep every budget that training does not change."""
     if candidate.figures is None:
@@ -189,8 +207,7 @@ def fitting(
     """
 
     def way(direction: Direction, step: int) -> Way:
-        share = MOST * step / GRID
-        return replace(start, structure=direction.at(share), codes=direction.codes)
+        return _along(direction, MOST * step / GRID, start)
 
     def look(steps: Mapping[int, int]) -> dict[int, bool]:
         """Whether each direction, by its number, fits at a step."""

@@ -125,9 +125,10 @@ class Formula:
         """There is no library."""
 
 
-def limits_of(size, drop=None):
-    """Budgets of size and, where it is said, of quality; nothing foretells the latter."""
-    given = {"size": f"{size} B"} | ({} if drop is None else {"quality": {"drop": f"{drop} pp"}})
+def limits_of(size, drop=None, **more):
+    """Budgets of size, of quality where it is said, and more; nothing foretells quality."""
+    given = {"size": f"{size} B", **more}
+    given |= {} if drop is None else {"quality": {"drop": f"{drop} pp"}}
     return Limits(Budgets.model_validate(given), foreseen=False)
 
 

@@ -12,8 +12,9 @@ from budgetc.search.selection import Selection
 from budgetc.search.space import PREAMBLE
 from budgetc.search.workshop import Workshop
 from budgetc.strategy.strategist import GROW, Lesson, Strategist, growths, variants
+from budgetc_specs.recipe import parse_recipe
 
-from .formula import SPACE, Formula, explorer_of, limits_of
+from .formula import SPACE, Formula, explorer_of, limits_of, size_of
 
 LESSON = Lesson(
     "shrink-improve", 300.0, 600.0, taught=False, judged_on="what is held back", foreseen=False
@@ -23,8 +24,8 @@ LESSON = Lesson(
 class Course:
     """All parts of a strategy over the formula."""
 
-    def __init__(self, folder, size, drop, lesson=LESSON, worse=0.0, refused="nothing"):
-        self.limits = limits_of(size, drop)
+    def __init__(self, folder, size, drop, lesson=LESSON, worse=0.0, refused="nothing", **more):
+        self.limits = limits_of(size, drop, **more)
         self.formula = Formula(self.limits, worse, refused)
         effort = Effort(40, float("inf"), 0, ("quality", "latency"))
         self.explorer = explorer_of(self.formula, effort)
@@ -101,14 +102,36 @@ def test_what_cannot_be_kept_is_said(tmp_path):
     assert info.steps[-1].kind in {"coded", "tuned"}
 
 
-def test_where_no_structure_fits_nothing_is_trained(tmp_path):
-    course = Course(tmp_path, 20, None)
+@pytest.mark.parametrize("name", ["shrink-improve", GROW])
+def test_a_size_below_all_weights_is_proven_out_of_reach_without_training(tmp_path, name):
+    course = Course(tmp_path, 20, None, replace(LESSON, name=name))
     found, info = course.seek()
-    assert found.exit_code == 1
+    assert found.exit_code == 3
+    (bound,) = found.proof.bounds
+    assert (bound.budget, bound.limit) == ("size", 20)
+    looked = [r for r in course.formula.simulated if "quantize" in r]
+    assert bound.bound == min(map(size_of, map(parse_recipe, looked)))
+    assert "so few weights as the size budget allows" in info.notes[-1]
+    assert [step.kind for step in info.steps] == ["float"]
     assert not info.trials
-    assert "no structure keeps" in info.notes[0]
     assert not any("distill" in recipe for recipe in course.formula.simulated)
     assert found.proof.points[0].budget == "size"
+
+
+def test_where_no_structure_fits_for_another_reason_nothing_is_trained_nor_proven(tmp_path):
+    course = Course(tmp_path, 600, None, memory="50 B")
+    found, info = course.seek()
+    assert found.exit_code == 1
+    assert not found.proof.bounds
+    assert "no structure keeps" in info.notes[0]
+    assert not any("distill" in recipe for recipe in course.formula.simulated)
+
+
+def test_what_is_within_reach_costs_one_structure_more_before_it_grows(tmp_path):
+    course = Course(tmp_path, 1500, 1, replace(LESSON, name=GROW))
+    course.seek()
+    learned = ["distill" in recipe for recipe in course.formula.simulated]
+    assert learned.index(True) == 2  # the model as it is, and its smallest structure
 
 
 def test_where_nothing_can_be_trained_it_says_why(tmp_path):
