@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from budgetc_specs.errors import quoted
 from budgetc_specs.recipe import Recipe
 
 from budgetc.cache import cache_folder
-from budgetc.emit.driver import write_sources
+from budgetc.emit.driver import Sources, write_sources
 from budgetc.emit.header import interface
 from budgetc.emit.link import Kind, library_file, link_library
 from budgetc.learning import Learning, learners
@@ -245,33 +245,32 @@ def link_produced(
     weights = (folder / "weights.bin").read_bytes()
     written = write_sources(entries, weights, name, folder, capability.threads)
     library = folder / library_file(name, kind, capability)
-    link_entries(entries, folder, written.sources, written.api, library, capability, kind, cache)
+    link_entries(entries, folder, written, library, capability, kind, cache)
     return Linked(entries, library, written.header, interface(entries, name, library.name))
 
 
 def link_entries(
     entries: Sequence[Lowered],
     folder: Path,
-    sources: Sequence[Path],
-    api: Collection[str],
+    written: Sources,
     library: Path,
     capability: Capability,
     kind: Kind,
     cache: Path,
 ) -> None:
-    """Link sources with what a folder has for the entries: the objects of their kernels, and generated C.
+    """Link the driver's sources with what a folder has for the entries: objects of their kernels, and generated C.
 
     Raises:
         SpecError, EnvironmentError_, ModelError, InternalError: as `link_library`.
     """
     generated = folder / GENERATED_FILE
     link_library(
-        [*sources, generated] if generated.exists() else sources,
+        [*written.sources, generated] if generated.exists() else written.sources,
         kernel_files(entries, folder),
         capability,
         kind,
         library,
-        api=api,
+        api=written.api,
         cache=cache,
         labels=_kernel_labels(entries),
     )

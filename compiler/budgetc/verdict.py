@@ -264,22 +264,11 @@ def judge_quality(
 def _drop(limit: float, level: Level, quality: Quality | None, why_not: str) -> Verdict:
     if quality is None:
         return _unmeasured("quality", limit, level, "fraction", why_not)
-    excess = quality.drop - limit
     text = (
         f"quality: drop {format_points(quality.drop)} of {format_points(limit)} ({_values(quality)}, "
         f"{format_points(quality.low)} to {format_points(quality.high)}, {quality.samples} samples)"
     )
-    return Verdict(
-        "quality",
-        limit,
-        quality.drop,
-        Interval(quality.low, quality.high),
-        excess / limit if limit else excess,
-        _by_figure(excess, level),
-        text,
-        "fraction",
-        doubt_of_drop(limit, quality),
-    )
+    return _dropped("quality", limit, level, quality, text)
 
 
 def _least(limit: float, level: Level, quality: Quality | None, why_not: str) -> Verdict:
@@ -307,7 +296,6 @@ def _worst_slice(limit: float, level: Level, quality: Quality | None, why_not: s
         if quality is not None:
             why_not = f"no slice has the {FEWEST} samples that it takes to judge one"
         return _unmeasured("worst_slice", limit, level, "fraction", why_not)
-    excess = worst.drop - limit
     small = sum(not s.judged for s in quality.slices)
     rest = f"; {small} of them too small to be judged" if small else ""
     text = (
@@ -315,16 +303,24 @@ def _worst_slice(limit: float, level: Level, quality: Quality | None, why_not: s
         f"{quoted(worst.name)} ({_values(worst, quality.metric)}, {format_points(worst.low)} to "
         f"{format_points(worst.high)}, {worst.samples} samples; {len(quality.slices)} slices{rest})"
     )
+    return _dropped("worst_slice", limit, level, worst, text)
+
+
+def _dropped(
+    budget: BudgetName, limit: float, level: Level, found: Quality | Slice, text: str
+) -> Verdict:
+    """On what all samples lose, or those of a slice."""
+    excess = found.drop - limit
     return Verdict(
-        "worst_slice",
+        budget,
         limit,
-        worst.drop,
-        Interval(worst.low, worst.high),
+        found.drop,
+        Interval(found.low, found.high),
         excess / limit if limit else excess,
         _by_figure(excess, level),
         text,
         "fraction",
-        doubt_of_drop(limit, worst),
+        doubt_of_drop(limit, found),
     )
 
 

@@ -29,7 +29,13 @@ class Sources:
 
 
 def write_sources(
-    entries: Sequence[Lowered], weights: bytes, name: str, folder: Path, threads: int = 1
+    entries: Sequence[Lowered],
+    weights: bytes,
+    name: str,
+    folder: Path,
+    threads: int = 1,
+    *,
+    probed: bool = False,
 ) -> Sources:
     """Write header, driver, weights and, where threads are used, the thread pool into `folder`.
 
@@ -41,6 +47,7 @@ def write_sources(
         name: the artefact's name.
         folder: an existing folder, best empty.
         threads: threads that one inference may use, the caller's included.
+        probed: see `write_driver`.
 
     Raises:
         InternalError: an entry contradicts itself or the weights.
@@ -50,12 +57,16 @@ def write_sources(
             raise InternalError(
                 f"BUG: lowering gave {len(weights)} bytes of weights, not {lowered.weight_bytes}"
             )
-    written = write_driver(entries, name, folder, threads)
+    written = write_driver(entries, name, folder, threads, probed=probed)
+    return with_weights(written, weights, entries[0].alignment, folder)
+
+
+def with_weights(written: Sources, weights: bytes, alignment: int, folder: Path) -> Sources:
+    """What `write_driver` has written, with the C file that defines the weights behind it; no weights have no file."""
     if not weights:
         return written
     driver, *others = written.sources
-    defined = write_weights(weights, entries[0].alignment, folder)
-    return replace(written, sources=(driver, defined, *others))
+    return replace(written, sources=(driver, write_weights(weights, alignment, folder), *others))
 
 
 def write_driver(

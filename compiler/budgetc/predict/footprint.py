@@ -16,7 +16,7 @@ from pathlib import Path
 from budgetc_specs.capability import Capability
 
 from budgetc.build import kernel_files, link_entries
-from budgetc.emit.driver import write_driver, write_weights
+from budgetc.emit.driver import with_weights, write_driver
 from budgetc.emit.frames import deepest_frame
 from budgetc.emit.link import Kind, library_file
 from budgetc.emit.symbols import objects_of, section_sizes
@@ -61,11 +61,9 @@ def footprint(code: Code, capability: Capability, name: str, kind: Kind, cache: 
         folder = Path(temporary)
         write_code(code, folder)
         written = write_driver(code.entries, name, folder, capability.threads)
-        sources = list(written.sources)
-        if kept:
-            sources.insert(1, write_weights(bytes(kept), code.lowered.alignment, folder))
+        written = with_weights(written, bytes(kept), code.lowered.alignment, folder)
         library = folder / library_file(name, kind, capability)
-        link_entries(code.entries, folder, sources, written.api, library, capability, kind, cache)
+        link_entries(code.entries, folder, written, library, capability, kind, cache)
         kernels = kernel_files(code.entries, folder)
         return Footprint(
             size=size_of(library, capability).deployed + size - kept,

@@ -10,7 +10,7 @@ from budgetc_targets.contract import Runner
 
 from budgetc.build import Job, Linked, link_entries
 from budgetc.cache import cache_folder
-from budgetc.emit.driver import probe_symbol, write_driver, write_weights
+from budgetc.emit.driver import probe_symbol, write_sources
 from budgetc.load import Array, Interface
 from budgetc.lower.lowered import Layer, Lowered
 from budgetc.predict.timings import Timing, Timings
@@ -101,16 +101,12 @@ def remember(job: Job, calls: Sequence[Call]) -> None:
 def _probed(linked: Linked, folder: Path, job: Job) -> Path:
     place = folder / "profile"
     place.mkdir(exist_ok=True)
-    written = write_driver(linked.entries, job.name, place, job.capability.threads, probed=True)
-    sources = list(written.sources)
     weights = (folder / "weights.bin").read_bytes()
-    if weights:
-        sources.append(write_weights(weights, linked.lowered.alignment, place))
+    threads = job.capability.threads
+    written = write_sources(linked.entries, weights, job.name, place, threads, probed=True)
     library = place / f"lib{job.name}.so"
     cache = cache_folder() / "zig"
-    link_entries(
-        linked.entries, folder, sources, written.api, library, job.capability, "shared", cache
-    )
+    link_entries(linked.entries, folder, written, library, job.capability, "shared", cache)
     return library
 
 

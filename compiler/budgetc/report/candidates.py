@@ -2,13 +2,14 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from budgetc.report import figures
 from budgetc.report.document import Target, Trial, Verdict
 
-_LONGEST_RECIPE = 300
+LONGEST_RECIPE = 300
+"""Characters of a recipe, or of what came of it, that are shown."""
 
 AXES: Mapping[str, tuple[str, str]] = {
     "size": ("size", "drop"),
@@ -109,6 +110,10 @@ class Limits:
             (found.drop, self.drop),
         )
         return all(v <= limit for v, limit in pairs if v is not None and limit is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a chart draws of them, whatever its axes are."""
+        return asdict(self)
 
 
 def candidates(target: Target, most: int) -> tuple[Candidate, ...]:
@@ -215,12 +220,7 @@ def chart(target: Target, found: Sequence[Candidate]) -> dict[str, Any]:
             if any(value is not None for value in values.values())
         ],
         "fronts": {name: front(_pairs(built, *AXES[name])) for name in offered},
-        "limits": {
-            "size": edges.size,
-            "latency": edges.latency,
-            "drop": edges.drop,
-            "latency_text": edges.latency_text,
-        },
+        "limits": edges.to_json(),
         "peers": _peers(target),
     }
 
@@ -256,7 +256,7 @@ def _candidate(number: int, trial: Trial, edges: Limits, *, shown: bool) -> Cand
     kept = trial.kept or (expected and edges.allow(found))
     return Candidate(
         number=number + 1,
-        recipe=figures.visible(trial.recipe, _LONGEST_RECIPE),
+        recipe=figures.visible(trial.recipe, LONGEST_RECIPE),
         stage=stage,
         outcome=trial.outcome or stage,
         tone="none" if stage == "refused" else "pass" if kept else "fail",

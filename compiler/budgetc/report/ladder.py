@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budgetc.report import figures
-from budgetc.report.candidates import Figures, known_figures, limits
+from budgetc.report.candidates import LONGEST_RECIPE, Figures, known_figures, limits
 from budgetc.report.document import Reached, Strategy, StrategyStep, StrategyTrial, Target
 from budgetc.report.sections import Table, Value
-
-_LONGEST_RECIPE = 300
 
 AXES = ("size", "latency", "memory")
 """What may go to the right; loss of quality goes up."""
@@ -35,7 +33,6 @@ def chart(target: Target, most: int) -> dict[str, Any] | None:
     strategy = target.strategy
     if strategy is None:
         return None
-    edges = limits(target)
     steps = [_point(number, *step) for number, step in enumerate(_steps(target, strategy), 1)]
     trials = [_trial_point(number, each) for number, each in enumerate(strategy.trials, 1)]
     points = [*steps, *trials[-most:]]
@@ -47,13 +44,7 @@ def chart(target: Target, most: int) -> dict[str, Any] | None:
         "points": points,
         "fronts": {},
         "peers": [],
-        "limits": {
-            "size": edges.size,
-            "latency": edges.latency,
-            "memory": edges.memory,
-            "drop": edges.drop,
-            "latency_text": edges.latency_text,
-        },
+        "limits": limits(target).to_json(),
     }
 
 
@@ -71,7 +62,7 @@ def table(target: Target) -> Table | None:
                 _cell(found, found.memory, figures.size),
                 _cell(found, found.latency, figures.time),
                 _cell(found, found.drop, figures.points),
-                Value(figures.visible(text, _LONGEST_RECIPE)),
+                Value(figures.visible(text, LONGEST_RECIPE)),
             )
         )
     names = ("step", "epochs", "size", "memory", "latency", "quality drop", "what was done")
@@ -96,8 +87,8 @@ def trainings(target: Target, most: int) -> Table | None:
                 Value(figures.count(each.epochs), each.epochs),
                 _cell(found, found.size, figures.size),
                 _cell(found, found.drop, figures.points),
-                Value(figures.visible(outcome, _LONGEST_RECIPE)),
-                Value(figures.visible(each.recipe, _LONGEST_RECIPE)),
+                Value(figures.visible(outcome, LONGEST_RECIPE)),
+                Value(figures.visible(each.recipe, LONGEST_RECIPE)),
             )
         )
     names = ("#", "phase", "rung", "epochs", "size", "quality drop", "outcome", "recipe")

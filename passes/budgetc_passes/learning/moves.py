@@ -1,7 +1,7 @@
 """Operators that move elements or reduce axes, as functions of torch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,17 @@ def _concat(site: Site) -> Function:
     return lambda *parts: torch.cat(parts, axis)
 
 
+def _selecting(wanted: Sequence[tuple[int, Tensor]]) -> Function:
+    """Takes positions along axes, one axis after another."""
+
+    def run(x: Tensor, *_: Tensor) -> Tensor:
+        for axis, positions in wanted:
+            x = x.index_select(axis, positions)
+        return x
+
+    return run
+
+
 def _slice(site: Site) -> Function:
     shape = site.shape(0)
     starts, ends = site.listed(1, "starts") or (), site.listed(2, "ends") or ()
@@ -43,13 +54,7 @@ def _slice(site: Site) -> Function:
         positions = range(length)[slice(start, stop, step)]
         if positions != range(length):
             wanted.append((axis % len(shape), torch.tensor(list(positions), dtype=torch.int64)))
-
-    def run(x: Tensor, *_: Tensor) -> Tensor:
-        for axis, positions in wanted:
-            x = x.index_select(axis, positions)
-        return x
-
-    return run
+    return _selecting(wanted)
 
 
 def _split(site: Site) -> Function:
@@ -88,13 +93,7 @@ def _pad(site: Site) -> Function:
         for axis, length in enumerate(shape)
         if before[axis] or after[axis]
     ]
-
-    def run(x: Tensor, *_: Tensor) -> Tensor:
-        for axis, positions in wanted:
-            x = x.index_select(axis, positions)
-        return x
-
-    return run
+    return _selecting(wanted)
 
 
 def _gather(site: Site) -> Function:

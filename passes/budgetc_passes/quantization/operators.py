@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from budgetc_passes.graph import float_attribute, int_attribute
+
 Kind = Literal["anchor", "recurrent", "rider", "activation", "carrier"]
 """How a node comes to be quantised.
 
@@ -134,14 +136,18 @@ def bias_vector(node: ir.Node, role: Role) -> npt.NDArray[np.float32] | None:
     array = np.asarray(constant(node.inputs[role.bias]), np.float32)
     if node.op_type != "Gemm":
         return array
-    channels = weight_array(node, role).shape[0 if _int(node, "transB", 0) else 1]
-    return np.broadcast_to(array.reshape(-1), (channels,)) * np.float32(_float(node, "beta", 1))
+    channels = weight_array(node, role).shape[0 if int_attribute(node, "transB", 0) else 1]
+    return np.broadcast_to(array.reshape(-1), (channels,)) * np.float32(
+        float_attribute(node, "beta", 1)
+    )
 
 
 def weight_array(node: ir.Node, role: Role) -> npt.NDArray[np.float32]:
     """The weights of a Conv, Gemm or MatMul, with Gemm's alpha in them."""
     array = np.asarray(constant(node.inputs[role.weight or 0]), np.float32)
-    return array * np.float32(_float(node, "alpha", 1)) if node.op_type == "Gemm" else array
+    return (
+        array * np.float32(float_attribute(node, "alpha", 1)) if node.op_type == "Gemm" else array
+    )
 
 
 def _conv(node: ir.Node) -> Role | str:
@@ -157,9 +163,9 @@ def _gemm(node: ir.Node) -> Role | str:
     weight = constant(node.inputs[1])
     if weight is None:
         return "its weights are not constant"
-    if _int(node, "transA", 0):
+    if int_attribute(node, "transA", 0):
         return "transA is set"
-    axis = 0 if _int(node, "transB", 0) else 1
+    axis = 0 if int_attribute(node, "transB", 0) else 1
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     if has_bias:
         bias = constant(node.inputs[2])
@@ -226,13 +232,3 @@ _ROLES: dict[str, Callable[[ir.Node], Role | str]] = {
     "PRelu": _prelu,
     "Pad": _pad,
 }
-
-
-def _int(node: ir.Node, name: str, default: int) -> int:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_int()
-
-
-def _float(node: ir.Node, name: str, default: float) -> float:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_float()

@@ -20,11 +20,6 @@ class Reduction(SinglePoint):
 
     kind: ClassVar[str] = "reduction"
 
-    def refusal(self, task: Task, capability: Capability) -> str | None:
-        """Real numbers only."""
-        del capability
-        return None if task.output.dtype == "float32" else f"outputs of type {task.output.dtype}"
-
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code."""
         del point

@@ -14,11 +14,6 @@ class Softmax(SinglePoint):
 
     kind: ClassVar[str] = "softmax"
 
-    def refusal(self, task: Task, capability: Capability) -> str | None:
-        """Real outputs only."""
-        del capability
-        return None if task.output.dtype == "float32" else f"outputs of type {task.output.dtype}"
-
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code."""
         del point

@@ -61,7 +61,8 @@ def test_the_chart(searched):
     drawn = chart(one, candidates(one, 100))
     assert drawn["axes"] == ["size", "latency"]
     assert len(drawn["points"]) == 33, "what was refused has no figures"
-    assert drawn["limits"] == {"size": 65536, "latency": 6e-5, "drop": 0.005, "latency_text": ""}
+    limits = {"size": 65536, "latency": 6e-5, "drop": 0.005, "memory": None, "latency_text": ""}
+    assert drawn["limits"] == limits
     assert drawn["fronts"]["size"] == [(20480, 0.09), (45168, 0.001), (153600, 0.0)]
     assert drawn["peers"][0]["size"] == 148422
     assert drawn["peers"][0]["latency"] == 1.2e-4
