@@ -130,7 +130,8 @@ class _RpcBoard:
 
 def _client() -> Any:
     """TVM's client. It takes seconds to import, for which nobody is to wait in vain."""
-    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # tvm would import it for nothing
+    # tvm would import it for nothing. Nobody else in this process wants it, so that none is there for anybody.
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     from tvm import rpc  # noqa: PLC0415
 
     return rpc
