@@ -135,3 +135,43 @@ def test_a_fault_before_that_logarithm_is_one(make_model) -> None:
     inferences = (constant, loudness(constant, dropped)), (random, loudness(random, one))
     _, found = judged(make_model, *inferences)
     assert sorted(found.beyond) == [0, 1], str(found)
+
+
+STEPPED = "h = Cast<to=16>(x)  f = Cast<to=1>(h)  y = Tanh(f)"
+
+
+@pytest.mark.parametrize(
+    ("graph", "strays", "agrees"),
+    [
+        (STEPPED, [1.0], True),  # where no run moved anything, as each run does somewhere
+        (STEPPED, [1.0, 0.9], True),
+        (STEPPED, [1.0, 1.0, 1.0], False),  # more elements than any run
+        (STEPPED, [1.1], False),  # further off than any run
+        (STEPPED, [np.nan], False),
+        ("y = Tanh(x)", [1.0], False),
+    ],
+)
+def test_steps_on_the_way_move_other_elements_each_time(make_model, graph, strays, agrees):
+    """Behind a rounding to 16 bits each run moves two elements of its own: no run explains those of another."""
+
+    class Runs:
+        def __init__(self, moved):
+            self.count, self.moved = 0, moved
+
+        def run(self, _):
+            values = np.ones((1, 64), np.float32)
+            values[0, 2 * self.count : 2 * self.count + self.moved] += 1
+            self.count += 1
+            return {"y": values}
+
+    oracle = Oracle(make_model(f"g (float[1,64] x) => (float[1,64] y) {{ {graph} }}"))
+    arbiter = Arbiter(oracle, 1e-6, {})
+    arbiter._noisy = Runs(2), Runs(0)
+    feed = {"x": np.zeros((1, 64), np.float32)}
+    wanted = {"y": np.ones((1, 1, 64), np.float32)}
+    ours = {"y": wanted["y"].copy()}
+    ours["y"][0, 0, -len(strays) :] += np.float32(strays)
+    found = compare(ours, wanted, tolerance=1e-6)
+    judged = arbiter.judge(found, ours, wanted, {0: feed})
+    assert judged.agrees is agrees
+    assert judged.outputs[0].excepted == (len(strays) if agrees else 0)
