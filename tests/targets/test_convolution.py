@@ -7,6 +7,7 @@ import pytest
 from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Family
 from budgetc_targets.kernels.convolution import Convolution
+from budgetc_targets.kernels.convolution_shape import shape_of
 from budgetc_targets.task import Access
 from conftest import RunKernels
 from kernel_runner import AVX2, SSE2, WIDE, WIDE_BF16, WIDE_EMULATED, Job, Written
@@ -48,6 +49,10 @@ PARALLEL = [
     Window(channels=3, filters=8, kernel=(1, 1), out=(1, 9), parallel=True),
     *(Window(channels=8, filters=48, kernel=(1, 1), out=(1, w), parallel=True) for w in (64, 67)),
     Window(channels=8, filters=16, out=(2, 45), parallel=True),
+]
+LONG_ROWS = [
+    Window(channels=1, filters=20, kernel=(1, 40), stride=(1, 8), out=(1, 5)),
+    Window(channels=4, filters=9, kernel=(2, 17)),
 ]
 EVERYWHERE = [
     Window(channels=3, filters=28, out=(3, 7)),
@@ -93,6 +98,10 @@ def _cases() -> list[tuple[Window, Job]]:
         for capability in (AVX2, SSE2, WIDE_EMULATED):
             add(window, capability, every_point=True)
         add(replace(window, integer=False), AVX2, every_point=True)
+    for window in LONG_ROWS:
+        add(window, AVX2)
+        add(replace(window, integer=False), AVX2)
+        add(replace(window, integer=False, halves=True), WIDE_EMULATED)
     for window in EXTREMES:
         for capability in (AVX2, SSE2, WIDE_EMULATED):
             add(window, capability)
@@ -129,6 +138,13 @@ def test_the_numbers_of_these_tests_are_hard_ones() -> None:
     for window in SHAPES:
         stored = Numbers(window).expected()
         assert len(np.unique(stored)) > min(20, stored.size // 4), window.name
+
+
+@pytest.mark.parametrize(("window", "steps"), [(LONG_ROWS[0], 40), (LONG_ROWS[1], 17)])
+def test_a_long_row_of_taps_is_a_loop(window: Window, steps: int) -> None:
+    """Written out, 256 taps of a spectrogram made 95 KiB of code, and it took five times as long."""
+    shape = shape_of(task_of(window), 4 if window.channels > 1 else 1)
+    assert (shape.kw, shape.steps) == (1, steps)
 
 
 def test_the_family_takes_its_tasks_and_says_why_not() -> None:

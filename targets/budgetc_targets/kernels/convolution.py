@@ -7,7 +7,7 @@ packed into the order in which they are read, [block][kh][step][kw][vector][lane
 kernels take as many channels a step as their dot product sums, mostly four, those of bfloat16 two.
 Where the channel count is no multiple of that, the kw * channels of a row of taps, which lie side by
 side in memory, are taken as one run, so first layers of one or three channels waste little; the
-weights beyond a run's end are zero.
+weights beyond a run's end are zero. Rows of many taps, as those of a spectrogram, are runs as well.
 
 A row-major matrix product x[m, k] @ W[k, o] is the same kernel over one row of m pixels with k
 channels.

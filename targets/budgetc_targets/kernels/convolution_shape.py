@@ -30,6 +30,10 @@ class ConvolutionShape:
         return -(-self.channels // self.unit)
 
 
+LONG = 16
+"""More taps in a row than these are taken as one run too: each of them is code of its own otherwise."""
+
+
 def shape_of(task: Task, unit: int) -> ConvolutionShape:
     """The numbers of a task for a reduction by so many channels a step."""
     x, y = task.inputs[0], task.output
@@ -37,8 +41,8 @@ def shape_of(task: Task, unit: int) -> ConvolutionShape:
     groups = task.attribute("groups")
     channels = x.shape[1] // groups
     dilation = task.attribute("dilation")
-    run = groups == 1 and dilation[1] == 1 and kw > 1 and channels % unit != 0
-    run = run and x.strides[3] == channels
+    run = groups == 1 and dilation[1] == 1 and kw > 1 and x.strides[3] == channels
+    run = run and (channels % unit != 0 or kw > LONG)
     return ConvolutionShape(
         batch=y.shape[0],
         groups=groups,
