@@ -75,7 +75,8 @@ def _operation(
     proto.output.extend(outputs)
     attributes = {a.name: _attribute(a) for a in node.attribute}
     named = tuple(o for o in outputs if o)
-    op = Operation(node.op_type, name, tuple(node.input), named, {**attributes, "proto": proto})
+    inputs = _given(node, values)
+    op = Operation(node.op_type, name, inputs, named, {**attributes, "proto": proto})
     if node.op_type in RANDOM_OPERATORS:
         raise ModelError(
             f"{op.label} draws random numbers, and a library gives the same for the same inputs",
@@ -93,6 +94,17 @@ def _operation(
         if value is None:
             raise ModelError(f"{op.label}: the shape of {quoted(output)} is unknown")
     return op
+
+
+def _given(node: onnx.NodeProto, values: dict[str, Value]) -> tuple[str, ...]:
+    """The inputs of a node, an empty name for each that is left out.
+
+    Opsets 11 and 12 require all but the last of a Resize; what does not count is a tensor without elements there.
+    """
+    if node.op_type != "Resize":
+        return tuple(node.input)
+    x, *others = node.input
+    return (x, *(n if n and math.prod(values[n].shape) else "" for n in others))
 
 
 def _live(graph: onnx.GraphProto) -> tuple[set[int], set[str]]:

@@ -36,6 +36,14 @@ def test_an_operator_that_only_old_opsets_have(check_float):
     )
 
 
+def test_an_input_that_opset_11_leaves_out_by_holding_nothing(check_float):
+    check_float(
+        """g (float[1,2,3,3] x) => (float[1,2,5,4] y) <float[0] r = {}, float[0] s = {}, int64[4] z = {1,2,5,4}>
+        { y = Resize<mode="linear", coordinate_transformation_mode="pytorch_half_pixel">(x, r, s, z) }""",
+        11,
+    )
+
+
 def test_integers_and_truth_values(check_float):
     check_float(
         """g (int64[3,4] x, int64[4] z, bool[3,4] m, float[3,4] f, uint8[3] u) =>
