@@ -1,5 +1,7 @@
 """Metrics of classes: known scores, ties, NaN, labels that do not fit; F1 and mean IoU against their definitions."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from budgetc.measure.classification import agreement, f1, mean_iou, top, top1, top5
@@ -18,6 +20,19 @@ def test_top1_takes_the_first_of_equals():
 def test_top5():
     assert top5(LOGITS, np.array([5, 5, 4]), LOGITS).tolist() == [0, 0, 1]
     assert top5(LOGITS, np.array([4, 1, 5]), LOGITS).tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "error"),
+    [
+        (top1, 6, "the metric top1 found the label 6, and the output has 6 classes"),
+        (top5, -1, "the metric top5 found the label -1, and the output has 6 classes"),
+        (partial(top.function, k=6), 0, "the metric top looks at 6 classes, and the output has 6"),
+    ],
+)
+def test_labels_are_classes_and_an_answer_can_be_wrong(metric, label, error):
+    with pytest.raises(SpecError, match=error):
+        metric(LOGITS, np.array([0, label, 0]), LOGITS)
 
 
 def test_nan_is_never_right():

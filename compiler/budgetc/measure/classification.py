@@ -24,6 +24,21 @@ def _class_of_each(labels: Array | None, samples: int, metric: str) -> Classes:
     return labels.reshape(samples).astype(np.int64)
 
 
+def _labelled(outputs: Outputs, labels: Array | None, metric: str, count: int) -> Scores:
+    """Whether each sample's class is among its largest outputs, so many of them."""
+    values = _flat(only_output(outputs, metric))
+    classes = values.shape[1]
+    right = _class_of_each(labels, len(values), metric)
+    _check_range(right, classes, metric)
+    if count >= classes:
+        raise SpecError.of(
+            f"the metric {metric} looks at {count} classes, and the output has {classes}: no answer "
+            "is wrong",
+            "choose top1." if classes > 1 else "choose a metric of values, such as mse.",
+        )
+    return _among_largest(values, right, count)
+
+
 def _among_largest(values: Array, labels: Array, count: int) -> Scores:
     """1 where the label is among the largest values, of equal ones the first, and none is NaN."""
     numbers = values.astype(np.float64)
@@ -39,18 +54,15 @@ def _flat(values: Array) -> Array:
 def _top(outputs: Outputs, labels: Array | None, _: Outputs, *, k: int = 1) -> Scores:
     if k < 1:
         raise SpecError.of(f"the metric top looks at {quoted(k)} classes", "k is 1 or more.")
-    values = _flat(only_output(outputs, "top"))
-    return _among_largest(values, _class_of_each(labels, len(values), "top"), k)
+    return _labelled(outputs, labels, "top", k)
 
 
 def _top1(outputs: Outputs, labels: Array | None, _: Outputs) -> Scores:
-    values = _flat(only_output(outputs, "top1"))
-    return _among_largest(values, _class_of_each(labels, len(values), "top1"), 1)
+    return _labelled(outputs, labels, "top1", 1)
 
 
 def _top5(outputs: Outputs, labels: Array | None, _: Outputs) -> Scores:
-    values = _flat(only_output(outputs, "top5"))
-    return _among_largest(values, _class_of_each(labels, len(values), "top5"), 5)
+    return _labelled(outputs, labels, "top5", 5)
 
 
 def _agreement(outputs: Outputs, _: Array | None, reference: Outputs) -> Scores:
