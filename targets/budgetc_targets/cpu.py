@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from budgetc_specs.capability import Capability
-from budgetc_specs.errors import SpecError
+from budgetc_specs.errors import SpecError, quoted
 
 from budgetc_targets.contract import Family, Runner
 from budgetc_targets.kernels.families import cpu_families
@@ -50,10 +50,11 @@ class CpuTarget(ABC):
         name = cpu or self.default_cpu
         if name not in self.sheets:
             near = difflib.get_close_matches(name, self.sheets, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"did you mean {quoted(near[0])}? " if near else ""
             known = ", ".join(sorted(self.sheets))
             raise SpecError.of(
-                f"target kind {self.kind!r} knows no CPU {name!r}", f"{hint}Known CPUs: {known}."
+                f"target kind {quoted(self.kind)} knows no CPU {quoted(name)}",
+                f"{hint}known are {known}.",
             )
         return Capability(target=self.kind, threads=threads, **self.sheets[name])
 

@@ -47,7 +47,7 @@ def test_nothing_is_written(tiny):
         (["passes=quantize"], "passes: quantize needs calibration data"),
         (["budgets.latency=1.0 x onnxruntime-int8"], "needs calibration data"),
         (["targets.pi={kind: arch64}"], 'did you mean "aarch64"? `budgetc targets` lists them.'),
-        (["targets.pi={kind: aarch64, cpu: cortex-a7}"], "did you mean 'cortex-a78'?"),
+        (["targets.pi={kind: aarch64, cpu: cortex-a7}"], 'did you mean "cortex-a78"?'),
         (["quality.metric=top2"], 'did you mean "top'),
         (["data.evaluation=none.npz"], "none.npz"),
     ],

@@ -29,6 +29,7 @@ def test_a_drop_that_is_missed_by_bad_luck_perhaps():
     )
     slice_ = Slice("night", 0.9, 0.95, 0.05, 0.01, 0.12, 200)
     assert doubt_of_drop(0.02, slice_).startswith("200 samples do not rule out")
+    assert doubt_of_drop(0.02, replace(slice_, samples=1)).startswith("1 sample does not rule out")
 
 
 def test_a_drop_at_its_limit_is_kept_and_never_certain():

@@ -182,7 +182,7 @@ def test_every_core_has_a_sheet_for_firmware() -> None:
 
 
 def test_an_unknown_core_is_refused_with_the_nearest() -> None:
-    with pytest.raises(SpecError, match="knows no CPU 'cortex-m45'"):
+    with pytest.raises(SpecError, match='knows no CPU "cortex-m45"'):
         TARGET.capability("cortex-m45", 1)
 
 

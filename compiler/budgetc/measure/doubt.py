@@ -36,7 +36,7 @@ def doubt_of_drop(limit: float, quality: Quality | Slice) -> str:
         return ""
     outside = f"more than {format_points(limit)}" if kept else f"{format_points(limit)} or less"
     return (
-        f"{quality.samples:,} samples do not rule out a drop of {outside}: the interval is "
+        f"{_samples_do(quality.samples)} not rule out a drop of {outside}: the interval is "
         f"{format_points(quality.low)} to {format_points(quality.high)}; "
         f"{enough(limit, quality.drop, end, quality.samples)}"
     )
@@ -53,7 +53,7 @@ def doubt_of_value(least: float, quality: Quality) -> str:
         return ""
     outside = f"less than {least:.4g}" if kept else f"{least:.4g} or more"
     return (
-        f"{quality.samples:,} samples do not rule out {outside}: the interval is {low:.4g} to "
+        f"{_samples_do(quality.samples)} not rule out {outside}: the interval is {low:.4g} to "
         f"{high:.4g}; {enough(least, quality.value, end, quality.samples)}"
     )
 
@@ -68,3 +68,7 @@ def enough(limit: float, measured: float, end: float, samples: int) -> str:
     count = int(((end - measured) / (limit - measured)) ** 2 * samples) + 1
     unit = 10 ** max(0, len(str(count)) - 2)  # two significant digits, rounded up
     return f"about {-(-count // unit) * unit:,} would"
+
+
+def _samples_do(count: int) -> str:
+    return f"{count:,} samples do" if count > 1 else "1 sample does"
