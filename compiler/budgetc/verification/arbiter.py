@@ -2,10 +2,10 @@
 
 Five explanations are tried for each value, and every value that needs one is counted as excepted, never passed in
 silence: the noise of rounding moves the reference as far (`jitter`); the noise makes a finite value of it not finite,
-or the other way round; behind quantisers or roundings to 16 bits, a run with noise, held against the other runs, has as
-many values that these do not explain, and as far off; onnxruntime is wrong, because onnx's reference evaluator, or for integers onnxruntime with the
-graph as it is written, says what the library says; or onnxruntime is further from what double precision makes of the
-graph than the library is (`precise`).
+or the other way round; behind quantisers or roundings to 16 bits, a run with noise, held against the other runs, has
+as many values that these do not explain, and as far off; onnxruntime is wrong, because onnx's reference evaluator, or
+for integers onnxruntime with the graph as it is written, says what the library says; or onnxruntime is further from
+what double precision makes of the graph than the library is (`precise`).
 """
 
 import time
