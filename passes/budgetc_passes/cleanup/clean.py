@@ -10,6 +10,7 @@ from onnx_ir.passes.common import (
 )
 
 from budgetc_passes.cleanup.constants import FoldConstants
+from budgetc_passes.cleanup.global_pools import NameGlobalPools
 from budgetc_passes.cleanup.identities import RemoveIdentities
 from budgetc_passes.cleanup.transposes import CancelTransposes
 from budgetc_passes.contract import Evidence, Needs, Note, Pass, PassResult
@@ -66,6 +67,7 @@ class RemoveRepeats:
 PARTS: tuple[Pass, ...] = (
     FoldConstants(),
     RemoveIdentities(),
+    NameGlobalPools(),
     CancelTransposes(),
     RemoveRepeats(),
 )

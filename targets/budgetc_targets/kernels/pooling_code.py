@@ -1,5 +1,7 @@
 """The code of pooling kernels: one window at a time, vectorised over channels."""
 
+from math import prod
+
 from budgetc_specs.capability import Capability
 from tvm import tirx
 
@@ -10,6 +12,9 @@ from budgetc_targets.kernels.evaluate import LOWEST, register_type, widen
 from budgetc_targets.kernels.jobs import spread
 from budgetc_targets.kernels.writer import Value, Writer, cast, literal, splat
 from budgetc_targets.task import Task
+
+SHORT_SUMS = {"uint8": ("uint16", 257), "int8": ("int16", 255)}
+"""16 bits in which so many elements are summed exactly; a vector then holds twice the channels."""
 
 
 def build(task: Task, capability: Capability, name: str) -> Kernel:
@@ -29,6 +34,9 @@ class _Builder:
         self.accumulator = self.dtype if self.mode == "max" else register_type(self.dtype)
         channels = task.output.shape[1]
         widest = capability.vector_bytes // 4
+        short, most = SHORT_SUMS.get(self.dtype, ("", 0))
+        if self.mode != "max" and prod(task.attribute("kernel")) <= most and widest > 1:
+            self.accumulator, widest = short, 2 * widest
         if self.mode == "max" and self.dtype == "uint8" and _plain(task):
             widest *= 4
         self.lanes = min(widest, 1 << (channels.bit_length() - 1))
@@ -68,16 +76,22 @@ class _Builder:
             if self.mode == "max":
                 w.store(self.acc, 0, tirx.Max(acc, value), lanes)
             else:
-                w.store(self.acc, 0, acc + widen(value, self.dtype, lanes), lanes)
+                w.store(self.acc, 0, acc + self._widened(value), lanes)
         accumulator = w.load(self.acc, 0, lanes)
+        if self.mode != "max" or not _plain(self.task):
+            accumulator = widen(accumulator, self.accumulator, lanes)
         if self.mode == "mean":
             count = tirx.Cast("float32", (a1 - a0) * (b1 - b0))
-            if self.accumulator == "int32":
+            if register_type(self.accumulator) == "int32":
                 accumulator = cast(accumulator, "float32", lanes)
             accumulator = tirx.Div(accumulator, splat(count, lanes))
-        elif not _plain(self.task):
-            accumulator = widen(accumulator, self.accumulator, lanes)
         self.epilogue.store_value(accumulator, (n, channel, h, column), lanes)
+
+    def _widened(self, value: Value) -> Value:
+        """An element as the sum takes it."""
+        return (
+            value if self.accumulator == self.dtype else cast(value, self.accumulator, self.lanes)
+        )
 
     def _bounds(
         self, start: Value, kernel: int, dilation: int, extent: int
