@@ -119,6 +119,26 @@ def test_whole_registers_of_bytes_go_by_quads_of_rows() -> None:
         assert "rows" not in dict(DEPTHWISE.space(task_of(shape), WIDE)[0]), shape
 
 
+def test_runs_take_two_rows_where_a_pair_wastes_little() -> None:
+    def default(shape: Window) -> dict[str, int]:
+        return dict(DEPTHWISE.space(task_of(shape), WIDE)[0])
+
+    for width in (5, 14, 56):
+        assert default(window(64, out=(14, width))) == {"rows": 2, "runs": 2}, width
+    for out in ((3, 3), (7, 7)):  # the last pair would compute a row again
+        assert default(window(128, out=out)) == {"rows": 1, "runs": 1}, out
+    assert default(window(128, stride=2, out=(28, 28))) == {"rows": 1, "runs": 1}
+    assert "runs" not in default(window(64, dilation=(1, 2)))
+    assert "runs" not in default(window(8, out=(4, 8)))  # pixels side by side share no column
+
+
+def test_threads_never_meet_in_a_row_that_is_put_by() -> None:
+    for height in (8, 9):
+        task = task_of(window(64, out=(height, 14), parallel=True))
+        pairs = [dict(p) for p in DEPTHWISE.space(task, WIDE) if dict(p).get("runs") == 2]
+        assert any(p["rows"] == 2 for p in pairs) == (height % 2 == 0)
+
+
 def test_overlapping_vectors_are_never_computed_in_place() -> None:
     task = task_of(window(17, residual=True, in_place=True))
     assert "computed twice" in (DEPTHWISE.refusal(task, AVX2) or "")
