@@ -127,3 +127,32 @@ def size(expression: Expr) -> int:
     if isinstance(expression, Apply):
         return 1 + sum(size(a) for a in expression.args)
     return 0
+
+
+SLOTS = {
+    "div": 12,
+    "sqrt": 12,
+    "rsqrt": 24,
+    "mod": 14,
+    "exp": 22,
+    "log": 27,
+    "erf": 28,
+    "log1p": 44,
+    "tanh": 44,
+    **dict.fromkeys(("cos", "pow", "sin"), 320),
+}
+"""Issue slots of the functions that are more than an instruction: those of their AVX-512 code, of which a division or a
+root counts as 12, and each of the 16 calls of libm, one for a lane, as 20.
+"""
+
+
+def slots(expression: Expr) -> int:
+    """Issue slots of an expression of vectors; what appears twice is computed once."""
+    seen: set[Expr] = set()
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Apply) and node not in seen:
+            seen.add(node)
+            waiting += node.args
+    return sum(SLOTS.get(node.fn, 1) for node in seen if isinstance(node, Apply))

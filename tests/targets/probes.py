@@ -67,6 +67,17 @@ def kernel_ir(job: Job) -> str:
     return llvm_ir([kernel.function], job.capability)
 
 
+def arithmetic(job: Job) -> list[str]:
+    """The vector instructions in the code of a kernel for x86 that compute, by name, and "call" for each call."""
+    from budgetc_targets.kernels.objects import generate
+
+    kernel = job.family.build(job.task, job.capability, job.chosen, "kernel")
+    code = str(generate([kernel.function], job.capability).inspect_source("s"))
+    body = code.partition("\nkernel:")[2].partition(".Lfunc_end")[0]
+    names = re.findall(r"^\s+(v[a-z]\w+|call)q?\s", body, re.MULTILINE)
+    return [name for name in names if not name.startswith(("vmov", "vbroadcast", "vpbroadcast"))]
+
+
 def signature(ir: str, name: str = "kernel") -> str:
     """The line that defines a function."""
     (line,) = re.findall(rf"^define .*@{name}\(.*$", ir, re.MULTILINE)

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 from budgetc_targets.contract import Growing
-from budgetc_targets.expression import Apply, Const, Expr, Number
+from budgetc_targets.expression import Apply, Const, Expr, Number, slots
 from budgetc_targets.task import Access, Task
 
 from budgetc.lower.graph import Array, Graph
 from budgetc.lower.lowered import Layer
 from budgetc.lower.sharing import form_of
-from budgetc.lower.steps import Step
+from budgetc.lower.steps import WORK_OF_SWEEPS, Step
 
 
 def kernel_layer(step: Step, kernel: str, packed: Sequence[Array]) -> Layer:
@@ -42,6 +42,7 @@ def kernel_layer(step: Step, kernel: str, packed: Sequence[Array]) -> Layer:
         work=step.macs if _grows(step) else _work(step.macs, weight, packed),
         moved=stored + sum(map(_bytes, accesses)),
         filled=sum(fill.rows * fill.width for fill in step.fills),
+        slots=_slots(task),
         form=form_digest(task, step.code is not None),
         point=step.point,
         parallel=task.parallel,
@@ -87,6 +88,13 @@ def _without_tables(expression: Expr) -> Expr:
     if isinstance(expression, Apply):
         return Apply(expression.fn, tuple(map(_without_tables, expression.args)))
     return expression
+
+
+def _slots(task: Task) -> int:
+    """Of the whole output; what sweeps reads operands alone, and its expression is of what is read."""
+    swept = () if task.inputs else task.operands
+    elements = max(math.prod(access.shape) for access in (task.output, *swept))
+    return elements * (WORK_OF_SWEEPS.get(task.kind, 0) + slots(task.expression))
 
 
 def _bytes(access: Access) -> int:

@@ -66,6 +66,7 @@ class Layer:
         work: the same with what is added to fill whole vectors.
         moved: bytes of everything that it reads and writes, once each.
         filled: bytes that are set before the call.
+        slots: instructions of what it computes besides products, if each did one element; see `SLOTS` of expressions.
         form: digest of its task but for numbers; with the same point, calls of the same form take the same time.
         point: how the kernel is built, as name and value of each knob.
         parallel: whether threads share it.
@@ -81,6 +82,7 @@ class Layer:
     work: int
     moved: int
     filled: int = 0
+    slots: int = 0
     form: str = ""
     point: tuple[tuple[str, int], ...] = ()
     parallel: bool = False

@@ -9,7 +9,7 @@ import numpy as np
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, quoted
 from budgetc_targets.contract import Family, Point
-from budgetc_targets.expression import Expr, Ref, functions
+from budgetc_targets.expression import Expr, Ref, slots
 from budgetc_targets.task import Task
 
 from budgetc.lower.accesses import access, broadcast
@@ -23,12 +23,8 @@ PARALLEL_WORK = 120_000
 
 WORK_OF_PRODUCTS = {"uint8": 0.25, "bfloat16": 0.5}  # by what is read, where it is not 1
 WORK_OF_AN_ELEMENT = 4.0  # loaded and stored
-WORK_OF_FUNCTIONS = {
-    **dict.fromkeys(("exp", "erf", "tanh", "log", "log1p", "pow", "sin", "cos"), 30.0),
-    **dict.fromkeys(("div", "mod", "sqrt", "rsqrt"), 10.0),
-}
-"""Of each application, where it is not 1; softmax and normalisation go over their elements three times as well."""
-WORK_OF_SWEEPS = {"softmax": 40.0, "normalisation": 12.0}
+WORK_OF_SWEEPS = {"softmax": 40, "normalisation": 12}
+"""Of each element, over which they go three times, beside the expression."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +263,5 @@ class Steps:
 def _work(task: Task, macs: int, elements: int) -> float:
     """What a task takes, in f32 multiply-accumulates."""
     product = WORK_OF_PRODUCTS.get(task.inputs[0].dtype, 1.0) if task.inputs else 1.0
-    element = WORK_OF_AN_ELEMENT + WORK_OF_SWEEPS.get(task.kind, 0.0)
-    element += sum(WORK_OF_FUNCTIONS.get(name, 1.0) for name in functions(task.expression))
+    element = WORK_OF_AN_ELEMENT + WORK_OF_SWEEPS.get(task.kind, 0) + slots(task.expression)
     return macs * product + elements * element

@@ -1,6 +1,6 @@
 """The least that a call can take: its arithmetic at the sheet's peak, or its bytes at the speed of their cache.
 
-    seconds = max(work / peak, moved / bandwidth) / threads + cost of the call
+    seconds = max(work / peak + other arithmetic / lanes, moved / bandwidth) / threads + cost of the call
 
 Source of the model: Williams, Waterman and Patterson 2009. A sheet says widths and no clock, so a usual clock stands
 for it: absolute times come from measurements, the roofline has to rank.
@@ -50,7 +50,7 @@ def roofline(layer: Layer | Timing, capability: Capability) -> float:
     products = BYTE_PRODUCTS[capability.int8_dot] if layer.bits == 8 else lanes
     if layer.bits == 16 and capability.bfloat16_dot:
         products = 2 * lanes
-    computing = layer.work / (products * PIPES)
+    computing = (layer.work / products + layer.slots / lanes) / PIPES
     near, middle, far = BYTES_A_CYCLE
     if layer.moved <= capability.l1_bytes:
         moving = layer.moved / near

@@ -26,7 +26,7 @@ class Timing:
     """One kernel in one library.
 
     Attributes:
-        operator: see `Layer`; so are `bits`, `form`, `point`, `work`, `moved` and `parallel`.
+        operator: see `Layer`; so are `bits`, `form`, `point`, `work`, `moved`, `slots` and `parallel`.
         seconds: of a call.
     """
 
@@ -36,6 +36,7 @@ class Timing:
     point: Point
     work: int
     moved: int
+    slots: int
     parallel: bool
     seconds: float
 
@@ -49,6 +50,7 @@ class Timing:
             layer.point,
             layer.work,
             layer.moved,
+            layer.slots,
             layer.parallel,
             seconds,
         )

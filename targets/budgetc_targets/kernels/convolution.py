@@ -21,6 +21,7 @@ import numpy as np
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Array, Kernel, Opened, Point
+from budgetc_targets.expression import slots
 from budgetc_targets.kernels.arithmetic import (
     Arithmetic,
     arithmetic,
@@ -29,7 +30,7 @@ from budgetc_targets.kernels.arithmetic import (
     no_products,
 )
 from budgetc_targets.kernels.convolution_shape import opened, shape_of
-from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles, slots
+from budgetc_targets.kernels.tiles import COSTS, knob, rank_tiles
 from budgetc_targets.task import Task
 
 _CODE = 450

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from budgetc_targets.contract import Array, Opened, Point
+from budgetc_targets.expression import slots
 from budgetc_targets.kernels.arithmetic import Arithmetic
-from budgetc_targets.kernels.tiles import COSTS, point, slots
+from budgetc_targets.kernels.tiles import COSTS, point
 from budgetc_targets.task import Access, Task
 
 UNIT = 4

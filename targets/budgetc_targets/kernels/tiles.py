@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from budgetc_targets.contract import Point
-from budgetc_targets.expression import Apply, Expr
 
 
 @dataclass(frozen=True)
@@ -58,31 +57,6 @@ def point(**knobs: int) -> Point:
 def knob(chosen: Point, name: str) -> int:
     """The value of one knob."""
     return dict(chosen)[name]
-
-
-_SLOTS = {
-    "div": 12,
-    "sqrt": 12,
-    "rsqrt": 24,
-    "mod": 16,
-    "exp": 20,
-    "log1p": 40,
-    "erf": 40,
-    "tanh": 50,
-}
-"""Issue slots of the functions that are more than an instruction."""
-
-
-def slots(expression: Expr) -> int:
-    """Issue slots of an expression of vectors; what appears twice is computed once."""
-    seen: set[Expr] = set()
-    waiting = [expression]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Apply) and node not in seen:
-            seen.add(node)
-            waiting += node.args
-    return sum(_SLOTS.get(node.fn, 1) for node in seen if isinstance(node, Apply))
 
 
 def split_row(width: int, pixels: int) -> list[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from budgetc.lower.lowered import Layer, Lowered
 from budgetc.model import parse_model
 from budgetc.registry import find_target
 from budgetc_specs.capability import Capability
-from budgetc_targets.expression import Const, Number, Ref, apply
+from budgetc_targets.expression import SLOTS, Const, Number, Ref, apply
 from budgetc_targets.task import Access, Task
 
 LINE = Access("float32", (64,), (1,))
@@ -49,6 +49,20 @@ def test_a_foreign_node_goes_by_its_operator(
     assert layer.moved >= 2 * 4 * 6 * 4
     assert layer.form
     assert Layer.from_json(vars(layer)) == layer
+
+
+def test_what_is_computed_besides_products_counts_by_its_instructions(
+    make_model: Callable[..., Any], weights: Callable[..., Any], host: Capability
+) -> None:
+    """For each output of a product, with what is fused into it; for each element that a softmax reads."""
+    text = "g (float[8,32] x) => (float[8,48] y) { m = MatMul(x, w) %s y = Softmax(e) }"
+    found = {}
+    for function in ("Relu", "Erf"):
+        model = make_model(text % f"e = {function}(m)", w=weights(32, 48))
+        layers = layers_of(model, host).layers
+        found[function] = sum(layer.slots for layer in layers)
+        assert any(layer.operator == "softmax" and layer.slots >= 8 * 48 * 40 for layer in layers)
+    assert found["Erf"] - found["Relu"] == 8 * 48 * (SLOTS["erf"] - SLOTS.get("max", 1))
 
 
 def test_numbers_do_not_change_the_form() -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from budgetc.predict.roofline import CALL, HANDOVER, roofline
+import pytest
+from budgetc.predict.roofline import CALL, CLOCK, HANDOVER, PIPES, roofline
 from budgetc.predict.timings import Timing
 from budgetc_specs.capability import Capability
 from hypothesis import given
@@ -23,14 +24,21 @@ SHEET = Capability(
 numbers = st.integers(0, 2**50)
 
 
-def timing(work: int, moved: int, bits: int = 32) -> Timing:
-    return Timing("convolution", bits, "", (), work, moved, False, 1.0)
+def timing(work: int, moved: int, bits: int = 32, slots: int = 0) -> Timing:
+    return Timing("convolution", bits, "", (), work, moved, slots, False, 1.0)
 
 
-@given(numbers, numbers, numbers, numbers)
-def test_more_is_never_faster(work: int, moved: int, more: int, bytes_: int) -> None:
+@given(numbers, numbers, numbers, numbers, numbers)
+def test_more_is_never_faster(work: int, moved: int, more: int, bytes_: int, slots: int) -> None:
     less = roofline(timing(work, moved), SHEET)
-    assert roofline(timing(work + more, moved + bytes_), SHEET) >= less >= CALL
+    assert roofline(timing(work + more, moved + bytes_, slots=slots), SHEET) >= less >= CALL
+
+
+def test_what_follows_a_product_takes_its_time_whatever_the_product_is_made_of() -> None:
+    """GELU behind a small product of bytes takes longer than the product."""
+    for bits in (8, 32):
+        alone, with_it = (roofline(timing(10**6, 100, bits, s), SHEET) for s in (0, 10**6))
+        assert with_it - alone == pytest.approx(10**6 / 8 / PIPES / CLOCK)
 
 
 def test_each_roof_binds() -> None:

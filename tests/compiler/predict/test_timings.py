@@ -9,7 +9,7 @@ from budgetc.predict.timings import KEPT, Timing, Timings
 from budgetc.registry import find_target
 from budgetc_specs.capability import Capability
 
-ONE = Timing("convolution", 8, "abc", (("pixels", 4),), 1000, 200, False, 1e-6)
+ONE = Timing("convolution", 8, "abc", (("pixels", 4),), 1000, 200, 300, False, 1e-6)
 
 
 @pytest.fixture
