@@ -223,7 +223,8 @@ class _Search:
         self, seen: _Seen, wrong: Sequence[str], before: Sequence[str], *, alone: bool
     ) -> Fault:
         name = wrong[0]
-        nodes = self.cutter.nodes_between(before, [name])
+        # Fed with the reference's values, a value before the cut may be the one that differs.
+        nodes = self.cutter.nodes_between(before, [name]) or self.cutter.nodes_between((), [name])
         culprit = next((n for n in reversed(nodes) if n.op_type not in _SMALL), nodes[-1])
         wanted, ours = np.asarray(seen.wanted[name])[0], np.asarray(seen.ours[name])[0]
         found = differences(ours, wanted)
