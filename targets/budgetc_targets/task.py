@@ -1,13 +1,14 @@
 """A task: one kernel's work, complete and hashable, with every shape and stride fixed."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from budgetc_targets.expression import Expr
 from budgetc_targets.recurrence import Cell
 
-Attribute = int | float | str | bool | tuple[int, ...] | tuple[Cell, ...]
+Attribute = int | float | str | bool | tuple[int, ...] | tuple[Cell, ...] | Expr
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,21 @@ class Task:
             KeyError: there is none of that name.
         """
         return dict(self.attributes)[name]
+
+    @property
+    def expressions(self) -> tuple[Expr, ...]:
+        """The expression, then those among the attributes, in their order."""
+        return (self.expression, *(v for _, v in self.attributes if isinstance(v, Expr)))
+
+    def with_expressions(self, expressions: Sequence[Expr]) -> "Task":
+        """The same with other expressions, as many as `expressions` has and in that order."""
+        end, *others = expressions
+        rest = iter(others)
+        attributes = tuple(
+            (name, next(rest) if isinstance(value, Expr) else value)
+            for name, value in self.attributes
+        )
+        return replace(self, expression=end, attributes=attributes)
 
     @property
     def digest(self) -> str:

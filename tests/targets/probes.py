@@ -26,6 +26,11 @@ def sections(path: Path) -> dict[str, bytes]:
     return found
 
 
+def scratch_of(job: Job) -> int:
+    """Bytes of scratch memory that one kernel wants."""
+    return job.family.build(job.task, job.capability, job.chosen, "kernel").scratch
+
+
 def text_of(job: Job, folder: Path) -> bytes:
     """The machine code of one kernel."""
     from budgetc_targets.kernels.objects import emit_object

@@ -30,6 +30,12 @@ def two_dimensional(given: Access) -> Access:
     return Access(given.dtype, (n, c, 1, w), (sn, sc, 0, sw))
 
 
+def four_dimensional(given: Access) -> Access:
+    """Leading dimensions of 1, so that every task of a family has the same rank."""
+    lead = 4 - len(given.shape)
+    return replace(given, shape=(1,) * lead + given.shape, strides=(0,) * lead + given.strides)
+
+
 def rows_as_pixels(given: Access) -> Access:
     """(a, b, m, k) as the convolution's (a, k, b, m); missing leading dimensions are 1."""
     lead = 4 - len(given.shape)

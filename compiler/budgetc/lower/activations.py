@@ -133,6 +133,8 @@ def as_expression(op: Operation, graph: Graph) -> Elementwise:
     """
     if op.kind == "Pow":
         return _power(op, graph)
+    if op.kind == "Where":
+        return _choice(op, graph)
     values = [graph.values[name] for name in (*op.inputs, *op.outputs) if name]
     if any(v.dtype != "float32" for v in values):
         return None
@@ -172,6 +174,12 @@ def _power(op: Operation, graph: Graph) -> Elementwise:
     if graph.values[exponent].dtype != "float32":
         return None
     return (base, exponent), apply("pow", X, Y)
+
+
+def _choice(op: Operation, graph: Graph) -> Elementwise:
+    """One of two numbers; other types are left to generated C."""
+    _, yes, no = (graph.values[name].dtype for name in op.inputs)
+    return (op.inputs, apply("select", X, Y, Z)) if yes == no == "float32" else None
 
 
 def _clip(op: Operation, graph: Graph) -> Elementwise:

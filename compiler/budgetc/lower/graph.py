@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Operation:
     * `convolution`, `product`, `matmul`, `normalisation`, `pooling`, `softmax`, `reduction`:
       kernels; `expression` is what follows, over the accumulator and the inputs behind the first
       `anchors`
+    * `attention`: two products with a softmax between them (`attention.py`)
     * `recurrent`: a kernel that goes through all steps of a sequence (`recurrent.py`)
     * `view`: the same elements under other strides (`attributes["view"]` names how)
     * `copy-into`: writes its inputs side by side into one output at `attributes["offsets"]`, the
@@ -56,9 +57,11 @@ class Operation:
     def epilogue(self) -> Expr:
         """The expression with the inputs behind the anchors counted from 0, as tasks count their operands."""
         assert self.expression is not None, f"BUG: {self.label} has no expression"
-        return substitute(
-            self.expression, lambda r: r if r.index < 0 else Ref(r.index - self.anchors)
-        )
+        return self.behind_anchors(self.expression)
+
+    def behind_anchors(self, expression: Expr) -> Expr:
+        """An expression over the inputs with those behind the anchors counted from 0."""
+        return substitute(expression, lambda r: r if r.index < 0 else Ref(r.index - self.anchors))
 
     @property
     def label(self) -> str:
@@ -120,6 +123,21 @@ class Graph:
                 kept.append(op)
                 needed.update(op.inputs)
         self.operations = kept[::-1]
+
+    def skip_idle_views(self) -> None:
+        """Let the readers of a view that changes nothing read what it is a view of; its operations are chosen."""
+        seen: dict[str, str] = {}
+        kept: list[Operation] = []
+        for given in self.operations:
+            op = replace(given, inputs=tuple(seen.get(name, name) for name in given.inputs))
+            idle = op.kind == "view" and op.attributes["view"] == "reshape"
+            if idle and op.output not in self.outputs:
+                source = op.inputs[0]
+                if self.values[source] == self.values[op.output]:
+                    seen[op.output] = source
+                    continue
+            kept.append(op)
+        self.operations = kept
 
     def node_model(self, op: Operation) -> onnx.ModelProto:
         """The ONNX node behind an operation as a model of its own, constants as initializers."""

@@ -8,7 +8,7 @@ import onnx
 from budgetc_specs.errors import ModelError, quoted
 from onnx import helper, numpy_helper
 
-from budgetc.element_types import C_TYPES
+from budgetc.element_types import C_TYPES, numpy_type
 from budgetc.loading.draft import opset_of
 from budgetc.loading.normalise import RANDOM_OPERATORS, STANDARD, needed_outputs
 from budgetc.lower.graph import Graph, Operation, Value
@@ -40,7 +40,7 @@ def import_model(data: bytes) -> Graph:
             constants[name] = np.zeros(value.shape, value.dtype)
     live, read = _live(graph)
     operations = [
-        _operation(node, position, needed_outputs(node, read, opset), values)
+        _operation(_cast(node, values), position, needed_outputs(node, read, opset), values)
         for position, node in enumerate(graph.node)
         if position in live and not all(o in constants for o in node.output if o)
     ]
@@ -105,6 +105,19 @@ def _given(node: onnx.NodeProto, values: dict[str, Value]) -> tuple[str, ...]:
         return tuple(node.input)
     x, *others = node.input
     return (x, *(n if n and math.prod(values[n].shape) else "" for n in others))
+
+
+def _cast(node: onnx.NodeProto, values: dict[str, Value]) -> onnx.NodeProto:
+    """A CastLike as the Cast that it is, since every type is known: it waits for no value of that type then."""
+    if node.op_type != "CastLike" or node.domain not in STANDARD:
+        return node
+    cast = onnx.NodeProto()
+    cast.CopyFrom(node)
+    cast.op_type = "Cast"
+    del cast.input[1:]
+    kind = helper.np_dtype_to_tensor_dtype(numpy_type(values[node.input[1]].dtype))
+    cast.attribute.append(helper.make_attribute("to", kind))
+    return cast
 
 
 def _live(graph: onnx.GraphProto) -> tuple[set[int], set[str]]:

@@ -78,7 +78,7 @@ def foreign_layer(step: Step, kernel: str, constants: Iterable[Array], graph: Gr
 def form_digest(task: Task, opened: bool) -> str:
     """Names all tasks that are equal but for numbers, wherever these stand; code for any size is told apart."""
     form = form_of(task)
-    form = replace(form, expression=_without_tables(form.expression), numbers=0)
+    form = replace(form.with_expressions([*map(_without_tables, form.expressions)]), numbers=0)
     return hashlib.sha256(f"{form!r} {opened}".encode()).hexdigest()[:16]
 
 
@@ -92,9 +92,17 @@ def _without_tables(expression: Expr) -> Expr:
 
 def _slots(task: Task) -> int:
     """Of the whole output; what sweeps reads operands alone, and its expression is of what is read."""
+    sweep = WORK_OF_SWEEPS.get(task.kind, 0)
+    if (
+        task.kind == "attention"
+    ):  # which sweeps over scores that nobody else sees, and so do all expressions but the end
+        queries, keys, _ = task.inputs
+        scores = math.prod(queries.shape[:-1]) * keys.shape[-1]
+        inner = sum(map(slots, task.expressions[1:]))
+        return scores * (sweep + inner) + math.prod(task.output.shape) * slots(task.expression)
     swept = () if task.inputs else task.operands
     elements = max(math.prod(access.shape) for access in (task.output, *swept))
-    return elements * (WORK_OF_SWEEPS.get(task.kind, 0) + slots(task.expression))
+    return elements * (sweep + slots(task.expression))
 
 
 def _bytes(access: Access) -> int:

@@ -9,6 +9,7 @@ from budgetc_targets.contract import Family, Growing, Point, Target
 from budgetc_targets.task import Task
 
 from budgetc.lower.assembler import Assembler, Shared
+from budgetc.lower.attention import form_attention
 from budgetc.lower.codes import make_codes_unsigned
 from budgetc.lower.constants import fold_constants
 from budgetc.lower.fixed_forms import form_fixed_point_operations
@@ -68,7 +69,9 @@ def prepare(data: bytes, *, fixed_point: bool = False, halves: bool = False) -> 
     multiply_halves(graph)
     permute_flattened_weights(graph)
     graph.remove_dead()
+    graph.skip_idle_views()
     fuse(graph)
+    form_attention(graph)
     return graph
 
 

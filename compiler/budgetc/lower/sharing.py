@@ -28,7 +28,7 @@ def share_kernels(programs: Sequence[Steps]) -> None:
             if step.task:
                 forms[form_of(step.task)].append((steps, position, step.task))
     for members in forms.values():
-        rows = [_literals(task.expression) for *_, task in members]
+        rows = [_literals(task) for *_, task in members]
         columns = list(zip(*rows, strict=True))
         # Literals that are equal in every step, such as a scale that is read twice, share a slot.
         slots = list(dict.fromkeys(column for column in columns if len(set(column)) > 1))
@@ -41,11 +41,10 @@ def share_kernels(programs: Sequence[Steps]) -> None:
         }
         for member, (steps, position, task) in enumerate(members):
             step = steps.steps[position]
-            expression = _replaced(task.expression, numbers.get)
             table = _table(steps, [slot[member] for slot in slots])
             steps.steps[position] = replace(
                 step,
-                task=replace(task, expression=expression, numbers=len(slots)),
+                task=replace(_replaced(task, numbers.get), numbers=len(slots)),
                 operands=(*step.operands, table),
             )
 
@@ -56,10 +55,10 @@ def form_of(task: Task) -> Task:
     def forgotten(_: int, literal: Const) -> Const:
         return Const(0, literal.dtype) if literal.dtype in _TABLED else literal
 
-    return replace(task, expression=_replaced(task.expression, forgotten))
+    return _replaced(task, forgotten)
 
 
-def _literals(expression: Expr) -> list[Const]:
+def _literals(task: Task) -> list[Const]:
     """In order of appearance, each time that they appear."""
     found: list[Const] = []
 
@@ -67,12 +66,12 @@ def _literals(expression: Expr) -> list[Const]:
         found.append(literal)
         return literal
 
-    _replaced(expression, note)
+    _replaced(task, note)
     return found
 
 
-def _replaced(expression: Expr, change: Callable[[int, Const], Expr]) -> Expr:
-    """The expression with each literal replaced, given its position in order of appearance."""
+def _replaced(task: Task, change: Callable[[int, Const], Expr]) -> Task:
+    """The task with each literal of its expressions replaced, given its position in order of appearance."""
     count = 0
 
     def walk(node: Expr) -> Expr:
@@ -84,7 +83,7 @@ def _replaced(expression: Expr, change: Callable[[int, Const], Expr]) -> Expr:
             return Apply(node.fn, tuple(walk(a) for a in node.args))
         return node
 
-    return walk(expression)
+    return task.with_expressions([walk(e) for e in task.expressions])
 
 
 def _table(steps: Steps, literals: Sequence[Const]) -> Argument:

@@ -23,8 +23,8 @@ PARALLEL_WORK = 120_000
 
 WORK_OF_PRODUCTS = {"uint8": 0.25, "bfloat16": 0.5}  # by what is read, where it is not 1
 WORK_OF_AN_ELEMENT = 4.0  # loaded and stored
-WORK_OF_SWEEPS = {"softmax": 40, "normalisation": 12}
-"""Of each element, over which they go three times, beside the expression."""
+WORK_OF_SWEEPS = {"softmax": 40, "attention": 40, "normalisation": 12}
+"""Of each element, over which they go three times, beside the expression; of attention, each score."""
 
 
 @dataclass(frozen=True)
@@ -263,5 +263,6 @@ class Steps:
 def _work(task: Task, macs: int, elements: int) -> float:
     """What a task takes, in f32 multiply-accumulates."""
     product = WORK_OF_PRODUCTS.get(task.inputs[0].dtype, 1.0) if task.inputs else 1.0
-    element = WORK_OF_AN_ELEMENT + WORK_OF_SWEEPS.get(task.kind, 0) + slots(task.expression)
+    element = WORK_OF_AN_ELEMENT + WORK_OF_SWEEPS.get(task.kind, 0)
+    element += sum(map(slots, task.expressions))
     return macs * product + elements * element

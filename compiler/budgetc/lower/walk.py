@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from budgetc_specs.capability import Capability
 from budgetc_targets.contract import Family
 
-from budgetc.lower import integer_code, kernel_steps, matrix_steps, move_steps, recurrent_steps
+from budgetc.lower import (
+    attention_steps,
+    integer_code,
+    kernel_steps,
+    matrix_steps,
+    move_steps,
+    recurrent_steps,
+)
 from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.steps import Steps
 
@@ -16,6 +23,7 @@ _HANDLERS: Mapping[str, Callable[[Operation, Steps], None]] = {
     "product": kernel_steps.product,
     "pooling": kernel_steps.pooling,
     "matmul": matrix_steps.matmul,
+    "attention": attention_steps.attention,
     "normalisation": matrix_steps.normalisation,
     "recurrent": recurrent_steps.recurrent,
     "softmax": move_steps.sweep,

@@ -6,6 +6,8 @@ from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.placement import Want, channels_last
 from budgetc.lower.windows import window_of
 
+PRODUCTS = ("matmul", "attention")
+
 
 def wants_of(graph: Graph) -> dict[str, Want]:
     """The wish for each value that has one; a wish goes through transposes to the value behind."""
@@ -16,7 +18,7 @@ def wants_of(graph: Graph) -> dict[str, Want]:
             wants.setdefault(op.inputs[0], _turned(wants[op.output], op.attributes["perm"]))
         elif op.kind == "view" and op.attributes["view"] == "reshape":
             behind = producers.get(op.inputs[0])
-            if behind and behind.kind == "view" and _maker(behind, producers) == "matmul":
+            if behind and behind.kind == "view" and _maker(behind, producers) in PRODUCTS:
                 rank = len(graph.values[op.inputs[0]].shape)  # a reshape of dense memory is no copy
                 wants.setdefault(op.inputs[0], Want(tuple(range(rank)), ((0, 0),) * rank))
         elif op.kind == "pooling":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from budgetc_targets.contract import Family
+from budgetc_targets.kernels.attention import Attention
 from budgetc_targets.kernels.convolution import Convolution
 from budgetc_targets.kernels.depthwise import Depthwise
 from budgetc_targets.kernels.elementwise import Elementwise
@@ -24,6 +25,7 @@ def cpu_families() -> Sequence[Family]:
         SingleFilter(),
         Convolution(),
         MatMul(),
+        Attention(),
         Pooling(),
         Normalisation(),
         Elementwise(),

@@ -17,8 +17,8 @@ from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Kernel, Point
 from budgetc_targets.kernels.single import SinglePoint
-from budgetc_targets.kernels.tiles import COSTS, rank_tiles
-from budgetc_targets.task import Task
+from budgetc_targets.kernels.tiles import COSTS, TileCost, rank_tiles
+from budgetc_targets.task import Access, Task
 
 _FAR_VECTOR = 0.6
 """Issue slots of loading a vector where the right-hand side does not fit the level 1 cache."""
@@ -32,23 +32,13 @@ class MatMul(SinglePoint):
     def refusal(self, task: Task, capability: Capability) -> str | None:
         """Real numbers with the columns side by side, in the right-hand side and in the result."""
         del capability
-        _, right = task.inputs
-        if any(a.dtype != "float32" for a in task.inputs):
-            return "activations that are not float32"
-        for access in (right, task.output):
-            if access.shape[3] > 1 and access.strides[3] != 1:
-                return "the columns are not the innermost dimension"
-        if task.may_alias:
-            return "results that are computed twice cannot be written over what they are made from"
-        return None
+        return unsuited(task.inputs, task)
 
     def space(self, task: Task, capability: Capability) -> Sequence[Point]:
         """Register tiles, ranked by the issue-slot model."""
         _, _, rows, columns = task.output.shape
         blocks = -(-columns // capability.channel_block)
-        cost = COSTS["float"]
-        if 4 * task.inputs[1].shape[2] * columns > capability.l1_bytes:
-            cost = replace(cost, per_vector=_FAR_VECTOR)
+        cost = cost_of_product(task.inputs[1].shape[2], columns, capability)
         return rank_tiles(rows, blocks, capability.vector_registers, cost)
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
@@ -56,3 +46,23 @@ class MatMul(SinglePoint):
         from budgetc_targets.kernels.matmul_code import build
 
         return build(task, capability.channel_block, point, name)
+
+
+def unsuited(inputs: Sequence[Access], task: Task) -> str | None:
+    """Why the code of such a product cannot read these two matrices, or write the task's output; None if it can."""
+    if any(a.dtype != "float32" for a in inputs):
+        return "activations that are not float32"
+    for access in (inputs[1], task.output):
+        if access.shape[3] > 1 and access.strides[3] != 1:
+            return "the columns are not the innermost dimension"
+    if task.may_alias:
+        return "results that are computed twice cannot be written over what they are made from"
+    return None
+
+
+def cost_of_product(depth: int, columns: int, capability: Capability) -> TileCost:
+    """What a step of the reduction takes, by the size of the right-hand side."""
+    cost = COSTS["float"]
+    if 4 * depth * columns > capability.l1_bytes:
+        return replace(cost, per_vector=_FAR_VECTOR)
+    return cost

@@ -79,6 +79,33 @@ def _divisors(n: int) -> Iterator[int]:
     return (d for d in range(1, n + 1) if n % d == 0)
 
 
+@dataclass(frozen=True)
+class PricedTile:
+    """A tile, what covering a row by it costs for each step of the reduction in issue slots, and its size in code."""
+
+    price: float
+    code: int
+    pixels: int
+    vectors: int
+
+
+def price_tiles(
+    width: int, blocks: int, registers: int, cost: TileCost, *, ending: float = 0.0
+) -> list[PricedTile]:
+    """Every tile for rows of `width` pixels and `blocks` vectors of channels that fits; see `rank_tiles`."""
+    priced = []
+    for vectors in _divisors(blocks):
+        for pixels in range(1, min(width, 14) + 1):
+            if pixels * vectors + vectors + cost.spare_registers > registers:
+                continue
+            if pixels * vectors > cost.most:
+                continue
+            price = _row_cost(width, pixels, vectors, cost, ending) * (blocks // vectors)
+            code = (pixels + width % pixels) * vectors
+            priced.append(PricedTile(price, code, pixels, vectors))
+    return priced
+
+
 def rank_tiles(
     width: int,
     blocks: int,
@@ -100,16 +127,10 @@ def rank_tiles(
         ending: issue slots of the epilogue of one accumulator, for each step of its reduction.
         most: tiles to return.
     """
-    ranked: list[tuple[float, int, Point]] = []
-    for vectors in _divisors(blocks):
-        for pixels in range(1, min(width, 14) + 1):
-            if pixels * vectors + vectors + cost.spare_registers > registers:
-                continue
-            if pixels * vectors > cost.most:
-                continue
-            price = _row_cost(width, pixels, vectors, cost, ending) * (blocks // vectors)
-            code = (pixels + width % pixels) * vectors
-            ranked.append((price, code, point(pixels=pixels, vectors=vectors)))
+    ranked = [
+        (tile.price, tile.code, point(pixels=tile.pixels, vectors=tile.vectors))
+        for tile in price_tiles(width, blocks, registers, cost, ending=ending)
+    ]
     if not ranked:
         return [point(pixels=1, vectors=1)]
     best = min(ranked)[0]

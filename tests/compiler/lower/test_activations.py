@@ -57,6 +57,15 @@ def test_functions_of_two_operands_broadcast(check_float):
     assert set(BINARY) == {"Add", "Sub", "Mul", "Div", "PRelu"}
 
 
+def test_one_of_two_numbers_is_chosen_where_both_are_real(check_float):
+    library = check_float(
+        """g (bool[3,1] m, float[7] x, float[3,7] z, int32[3,7] i) => (float[3,7] y, int32[3,7] j)
+        { w = Where(m, x, z)  y = Exp(w)  j = Where(m, i, i) }""",
+        reference=True,
+    )
+    assert library.kernels == ["elementwise", "foreign"]
+
+
 def test_functions_of_many_operands(check_float):
     body = "  ".join(f"y{i} = {n}(x, z, r, s)" for i, n in enumerate(FOLDED))
     outputs = ", ".join(f"float[3,7] y{i}" for i in range(len(FOLDED)))

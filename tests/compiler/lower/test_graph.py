@@ -30,6 +30,23 @@ def test_dead_operations_go(graph):
     assert [op.name for op in graph.operations] == ["r", "s"]
 
 
+def test_a_view_that_changes_nothing_goes_unless_it_is_an_output(graph):
+    view = {"view": "reshape"}
+    graph.values["t"] = Value((1, 2), "float32")
+    graph.operations[1:] = [
+        Operation("view", "same", ("a",), ("b",), view),
+        Operation("view", "other", ("b",), ("t",), view),
+        Operation("view", "last", ("b",), ("c",), view),
+    ]
+    graph.outputs = ("c", "t")
+    graph.skip_idle_views()
+    assert [(op.name, op.inputs) for op in graph.operations] == [
+        ("r", ("x",)),
+        ("other", ("a",)),
+        ("last", ("a",)),
+    ]
+
+
 def test_new_names_are_free(graph):
     names = [
         graph.add_value("a", (1,), "uint8"),

@@ -25,6 +25,15 @@ def test_a_node_becomes_an_operation(make_graph, weights):
     assert graph.opset == 17
 
 
+def test_a_cast_to_the_type_of_a_value_does_not_wait_for_it(make_graph):
+    graph = make_graph(
+        "g (float[3] x, int32[2] like) => (int32[3] y) { y = CastLike(x, like) }", 19
+    )
+    (op,) = graph.operations
+    assert (op.kind, op.inputs, op.attributes["to"]) == ("Cast", ("x",), onnx.TensorProto.INT32)
+    assert graph.node_model(op).graph.node[0].op_type == "Cast"
+
+
 def test_what_no_output_needs_is_not_imported(make_graph):
     graph = make_graph("g (float[3] x) => (float[3] y) { y = Relu(x)  z = Exp(x) }")
     assert [op.kind for op in graph.operations] == ["Relu"]

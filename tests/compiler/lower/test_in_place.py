@@ -40,7 +40,7 @@ def test_a_sum_lies_where_its_operand_lay(placed):
 
 def test_probabilities_lie_where_their_scores_lay(placed):
     steps, _ = placed("""g (float[1, 16, 12, 12] x) => (float[1, 16, 12, 12] y) {
-        s = MatMul (x, x) p = Softmax (s) y = MatMul (p, x) }""")
+        s = MatMul (x, x) p = Softmax (s) y = MatMul (x, p) }""")
     (step,) = aliased(steps)
     assert step.task.kind == "softmax"
     assert step.task.may_alias
