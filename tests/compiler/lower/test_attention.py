@@ -6,6 +6,7 @@ import pytest
 from budgetc.baseline import make_session
 from budgetc.lower.lower import lower, prepare
 from budgetc.lower.sharing import share_kernels
+from budgetc.lower.steps import WORK_OF_SWEEPS
 from budgetc.model import parse_model
 from budgetc.registry import find_target
 
@@ -133,6 +134,10 @@ def test_scores_take_a_block_of_the_arena_and_not_all_of_it(make_model, host):
         (lowered,) = lower([model.data], find_target("host"), sheet).entries
         (call,) = lowered.calls
         assert call.arguments[-1].region == "arena"
+        (layer,) = lowered.layers
+        assert layer.operator == "attention"
+        assert layer.macs == 2 * 4 * 512 * 512 * 64
+        assert layer.slots == 4 * 512 * 512 * WORK_OF_SWEEPS["attention"]
         arenas.append(lowered.arena_bytes)
     assert 8 * 512 * 4 <= arenas[0] <= 16 * 544 * 4
     assert arenas[0] < arenas[1] <= 2 * arenas[0]
