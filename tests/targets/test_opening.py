@@ -25,6 +25,8 @@ WINDOWS = {
     "quads": Window("depthwise", channels=64, filters=64, groups=64, out=(5, 7), row_gap=64),
     "quads with a stride": Window("depthwise", channels=64, filters=64, groups=64, stride=(2, 2)),
     "blocks of quads": Window("depthwise", channels=192, filters=192, groups=192, out=(4, 3)),
+    # 96 and 288 are no whole blocks of 64, and twice a block of 32 is one.
+    "blocks of half vectors": Window("depthwise", channels=96, filters=96, groups=96, out=(4, 3)),
     "pixels side by side": Window("depthwise", channels=16, filters=16, groups=16, out=(7, 9)),
 }
 CAPABILITIES = {"avx2": AVX2, "wide": WIDE_EMULATED, "dotprod": DOTPROD}

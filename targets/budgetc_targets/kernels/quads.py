@@ -103,7 +103,8 @@ def opened(task: Task, quads: Quads, pixels: int, rows: int) -> Opened | None:
         return None
     if any(a.strides[2] or a.strides[3] for a in task.operands):
         return None
-    channels = 2 * quads.block if quads.repeat == 1 else y.shape[1]
+    # Two blocks would be one of twice the width, where vectors hold that.
+    channels = 3 * quads.block if quads.repeat == 1 else y.shape[1]
 
     def nominal(access: Access) -> Access:
         """Any size that makes the same quads."""
