@@ -12,7 +12,7 @@ from budgetc_targets.task import Task
 from budgetc.lower.sharing import add_table
 from budgetc.lower.steps import Step, Steps
 
-WORTH = 0.016
+WORTH = 0.018
 """Instructions for each multiplication of a model that a kernel of its own must save for each KiB that it takes."""
 
 
