@@ -51,7 +51,7 @@ def picture(browser: Browser, page: Path, scheme: Scheme, candidate: int) -> byt
     shown.goto(page.as_uri())
     chart = shown.locator("figure[data-chart=candidates]").first
     chart.locator("svg.chart").wait_for()
-    chart.locator(f'[aria-label^="#{candidate} "]').hover()
+    chart.locator(f'[aria-label^="#{candidate} "]').focus()
     image: bytes = shown.screenshot()
     context.close()
     return image
