@@ -145,6 +145,9 @@ SLOTS = {
 root counts as 12, and each of the 16 calls of libm, one for a lane, as 20.
 """
 
+SOFTMAX_SLOTS = 40
+"""Issue slots of a vector in the three sweeps of a softmax, beside its expression."""
+
 
 def slots(expression: Expr) -> int:
     """Issue slots of an expression of vectors; what appears twice is computed once."""

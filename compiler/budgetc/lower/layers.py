@@ -93,9 +93,8 @@ def _without_tables(expression: Expr) -> Expr:
 def _slots(task: Task) -> int:
     """Of the whole output; what sweeps reads operands alone, and its expression is of what is read."""
     sweep = WORK_OF_SWEEPS.get(task.kind, 0)
-    if (
-        task.kind == "attention"
-    ):  # which sweeps over scores that nobody else sees, and so do all expressions but the end
+    if task.kind == "attention":
+        # It sweeps over scores that nobody else sees, and so do all expressions but the end.
         queries, keys, _ = task.inputs
         scores = math.prod(queries.shape[:-1]) * keys.shape[-1]
         inner = sum(map(slots, task.expressions[1:]))

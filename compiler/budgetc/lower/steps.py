@@ -9,7 +9,7 @@ import numpy as np
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, quoted
 from budgetc_targets.contract import Family, Point
-from budgetc_targets.expression import Expr, Ref, slots
+from budgetc_targets.expression import SOFTMAX_SLOTS, Expr, Ref, slots
 from budgetc_targets.task import Task
 
 from budgetc.lower.accesses import access, broadcast
@@ -23,7 +23,7 @@ PARALLEL_WORK = 120_000
 
 WORK_OF_PRODUCTS = {"uint8": 0.25, "bfloat16": 0.5}  # by what is read, where it is not 1
 WORK_OF_AN_ELEMENT = 4.0  # loaded and stored
-WORK_OF_SWEEPS = {"softmax": 40, "attention": 40, "normalisation": 12}
+WORK_OF_SWEEPS = {"softmax": SOFTMAX_SLOTS, "attention": SOFTMAX_SLOTS, "normalisation": 12}
 """Of each element, over which they go three times, beside the expression; of attention, each score."""
 
 

@@ -6,7 +6,7 @@ from budgetc.lower.graph import Graph, Operation
 from budgetc.lower.placement import Want, channels_last
 from budgetc.lower.windows import window_of
 
-PRODUCTS = ("matmul", "attention")
+_PRODUCTS = ("matmul", "attention")
 
 
 def wants_of(graph: Graph) -> dict[str, Want]:
@@ -18,7 +18,7 @@ def wants_of(graph: Graph) -> dict[str, Want]:
             wants.setdefault(op.inputs[0], _turned(wants[op.output], op.attributes["perm"]))
         elif op.kind == "view" and op.attributes["view"] == "reshape":
             behind = producers.get(op.inputs[0])
-            if behind and behind.kind == "view" and _maker(behind, producers) in PRODUCTS:
+            if behind and behind.kind == "view" and _maker(behind, producers) in _PRODUCTS:
                 rank = len(graph.values[op.inputs[0]].shape)  # a reshape of dense memory is no copy
                 wants.setdefault(op.inputs[0], Want(tuple(range(rank)), ((0, 0),) * rank))
         elif op.kind == "pooling":

@@ -14,6 +14,7 @@ from typing import ClassVar
 from budgetc_specs.capability import Capability
 
 from budgetc_targets.contract import Kernel, Point
+from budgetc_targets.expression import SOFTMAX_SLOTS
 from budgetc_targets.kernels.matmul import cost_of_product, unsuited
 from budgetc_targets.kernels.single import SinglePoint
 from budgetc_targets.kernels.tiles import PricedTile, point, price_tiles
@@ -21,9 +22,6 @@ from budgetc_targets.task import Task
 
 _ROWS = (8, 16)
 """Least and most rows of a block: fewer are a little slower, more are no faster and take more scratch memory."""
-
-_SWEEPS = 40.0
-"""Issue slots of a vector of scores in the softmax."""
 
 _NEARLY = 1.02
 """Prices that differ by less are one; of those the point of least code is taken."""
@@ -65,7 +63,7 @@ class Attention(SinglePoint):
         for block in range(least, most + 1):
             for one in tiles(block, depth, scored):
                 for other in tiles(block, scored, columns):
-                    swept = _SWEEPS * block * -(-scored // lanes)
+                    swept = SOFTMAX_SLOTS * block * -(-scored // lanes)
                     price = -(-rows // block) * (one.price * depth + other.price * scored + swept)
                     chosen = point(
                         rows=block,

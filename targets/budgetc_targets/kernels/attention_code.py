@@ -9,11 +9,11 @@ from budgetc_targets.expression import ACCUMULATOR, Expr
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.evaluate import evaluate
 from budgetc_targets.kernels.jobs import share_of, spread
-from budgetc_targets.kernels.product_tile import Matrix, ProductTile
+from budgetc_targets.kernels.product_tile import Matrix, ProductTile, matrix_of
 from budgetc_targets.kernels.softmax_code import Sweeps
 from budgetc_targets.kernels.tiles import knob
 from budgetc_targets.kernels.writer import Value, Writer, integer
-from budgetc_targets.task import Access, Task
+from budgetc_targets.task import Task
 
 _CACHE_LINE = 16
 """Floats of one: threads write to none together."""
@@ -83,7 +83,7 @@ class _Builder:
 
             self.result.multiply(
                 Matrix(self.scratch, base + first * self.line, self.line, 1),
-                _matrix(self.values, self.task.inputs[2], b, h),
+                matrix_of(self.values, self.task.inputs[2], b, h),
                 self.length,
                 finish,
             )
@@ -99,9 +99,8 @@ class _Builder:
             value = self._value(self.task.attribute("logits"), sums, index, lanes)
             w.store(self.scratch, base + (first + r) * self.line + column, value, lanes)
 
-        rows = _matrix(self.queries, queries, b, h)
-        rows = replace(rows, first=rows.first + (row + first) * rows.rows)
-        self.scores.multiply(rows, _matrix(self.keys, keys, b, h), queries.shape[3], finish)
+        rows = matrix_of(self.queries, queries, b, h).below(row + first)
+        self.scores.multiply(rows, matrix_of(self.keys, keys, b, h), queries.shape[3], finish)
 
     def _softmax(self, b: Value, h: Value, row: Value, begin: Value) -> None:
         """A row of logits becomes one of weights, where it lies."""
@@ -127,8 +126,3 @@ class _Builder:
             return self.epilogue.fetch(i, index, lanes)
 
         return evaluate(expression, operand, self.epilogue.numbers, lanes, self.writer.hold)
-
-
-def _matrix(buffer: Value, access: Access, b: Value, h: Value) -> Matrix:
-    first = b * access.strides[0] + h * access.strides[1]
-    return Matrix(buffer, first, access.strides[2], access.strides[3])

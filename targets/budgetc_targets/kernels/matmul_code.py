@@ -5,7 +5,7 @@ from tvm import tirx
 from budgetc_targets.contract import Kernel, Point
 from budgetc_targets.kernels.epilogue import Epilogue
 from budgetc_targets.kernels.jobs import spread
-from budgetc_targets.kernels.product_tile import Matrix, ProductTile
+from budgetc_targets.kernels.product_tile import ProductTile, matrix_of
 from budgetc_targets.kernels.tiles import knob
 from budgetc_targets.kernels.writer import Value, Writer
 from budgetc_targets.task import Task
@@ -48,12 +48,8 @@ class _Builder:
             self.epilogue.store(acc, place, (b, h, row + r, first), lanes)
 
         self.tile.multiply(
-            Matrix(
-                self.left,
-                b * left.strides[0] + h * left.strides[1] + row * left.strides[2],
-                *left.strides[2:],
-            ),
-            Matrix(self.right, b * right.strides[0] + h * right.strides[1], *right.strides[2:]),
+            matrix_of(self.left, left, b, h).below(row),
+            matrix_of(self.right, right, b, h),
             left.shape[3],
             finish,
         )

@@ -1,12 +1,13 @@
 """A tile of a product of unpacked matrices: rows x vectors of columns, in registers over the whole reduction."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm import tirx
 
 from budgetc_targets.kernels.epilogue import powers
 from budgetc_targets.kernels.writer import Value, Writer, integer, intrinsic, literal, splat
+from budgetc_targets.task import Access
 
 Finish = Callable[[Value, int, int, Value, int], None]
 """What becomes of a vector of sums: (accumulators, place among them, row of the tile, first column, lanes)."""
@@ -20,6 +21,16 @@ class Matrix:
     first: Value
     rows: int
     columns: int
+
+    def below(self, row: Value) -> "Matrix":
+        """The matrix from a row on."""
+        return replace(self, first=self.first + row * self.rows)
+
+
+def matrix_of(buffer: Value, access: Access, b: Value, h: Value) -> Matrix:
+    """One of the matrices that a buffer holds as (b, h, rows, columns)."""
+    first = b * access.strides[0] + h * access.strides[1]
+    return Matrix(buffer, first, access.strides[2], access.strides[3])
 
 
 class ProductTile:
