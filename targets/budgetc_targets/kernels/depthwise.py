@@ -108,7 +108,12 @@ class Depthwise:
         found = _quads(task, capability)
         if not found or not _by_quads(point):
             return None
-        return quads.opened(task, found[1], quads.pixels_of(point), knob(point, "rows"))
+        made = quads.opened(task, found[1], quads.pixels_of(point), knob(point, "rows"))
+        if made:
+            again = _quads(made.task, capability)
+            same = again and again[1].block == found[1].block
+            assert same, "BUG: code for any size has other blocks than the layer that it is for"
+        return made
 
     def build(self, task: Task, capability: Capability, point: Point, name: str) -> Kernel:
         """The kernel's code at one point of the space."""
