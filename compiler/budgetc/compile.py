@@ -13,7 +13,6 @@ from budgetc_specs.budgets import Budgets, Relative
 from budgetc_specs.errors import ModelError, SpecError, did_you_mean, quoted
 from budgetc_specs.recipe import Recipe
 from budgetc_specs.spec import Spec
-from budgetc_targets.contract import ServedDevice
 
 from budgetc.answers import Answers, question
 from budgetc.artefact import write_artefact
@@ -23,7 +22,7 @@ from budgetc.cache import cache_folder, using_cache
 from budgetc.data import Data
 from budgetc.emit.link import library_file
 from budgetc.entries import entry_names
-from budgetc.hardware import Hardware, hardware_of
+from budgetc.hardware import Hardware, hardware_of, remarks
 from budgetc.held import hold_back
 from budgetc.learning import check_learning, check_strategy, learners, learning_of, load_teacher
 from budgetc.measure.metrics import Metric, resolve_metric
@@ -205,8 +204,8 @@ def _inquiry(
     budgets = hardware.budgets
     job = job_for(spec, hardware, model, model_file, splits)
     observer(Event("target", name, text=hardware.words))
-    if isinstance(hardware.runner, ServedDevice) and hardware.runner.warning:
-        observer(Event("note", name, text=hardware.runner.warning))
+    for remark in remarks(hardware):
+        observer(Event("note", name, text=remark))
     reference = _reference(
         job, splits.evaluation, splits.calibration, metric, budgets, scratch, observer, name
     )

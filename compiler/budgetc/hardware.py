@@ -1,5 +1,6 @@
 """What a target of a spec is: its kind, its capability sheet and the budgets that it has to keep."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from budgetc_specs.capability import Capability
 from budgetc_specs.errors import SpecError, quoted
 from budgetc_specs.sections import TargetSpec
 from budgetc_specs.spec import Spec
-from budgetc_targets.contract import Runner
+from budgetc_targets.contract import Runner, ServedDevice
 
 from budgetc.boards import find_board
 from budgetc.registry import find_device, find_target
@@ -41,6 +42,20 @@ class Hardware:
     def words(self) -> str:
         """The kind and the CPU, as progress shows them."""
         return f"{self.kind}, {self.capability.cpu}"
+
+
+def remarks(hardware: Hardware) -> list[str]:
+    """What somebody should know of how a target's programs are run and timed, before they are."""
+    said = []
+    if isinstance(hardware.runner, ServedDevice) and hardware.runner.warning:
+        said.append(hardware.runner.warning)
+    threads, here = hardware.capability.threads, len(os.sched_getaffinity(0))
+    if hardware.capability.native and threads > here:
+        said.append(
+            f"{threads} threads are timed on {here} processor{'s' if here > 1 else ''}: they wait for each other, so "
+            "latencies say little of a machine that has enough, and measuring takes longer"
+        )
+    return said
 
 
 def hardware_of(spec: Spec, name: str) -> Hardware:

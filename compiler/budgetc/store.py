@@ -24,6 +24,7 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _TOKEN_BYTES = 8
 _POLL_S = 0.2
+_ELSEWHERE = "choose another folder with --out."
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -151,6 +152,7 @@ def locked_folder(destination: Path, waiting: Callable[[], None] | None = None) 
         waiting: called where another process holds the lock, before that is waited for; None does not wait.
 
     Raises:
+        SpecError: what should be a parent of the folder is a file.
         EnvironmentError_: another process holds the lock, or the place is not writable.
     """
     destination = _real(destination)
@@ -165,9 +167,14 @@ def locked_folder(destination: Path, waiting: Callable[[], None] | None = None) 
             "wait for it to end, or choose another folder with --out.",
         ) from None
     except OSError as error:
+        for parent in destination.parents:
+            if parent.is_file():
+                raise SpecError.of(
+                    "the output folder would lie in a file", _ELSEWHERE, str(parent)
+                ) from error
         raise EnvironmentError_(
             f"{destination}: the folder's parent cannot be written to: {error.strerror}",
-            "choose another folder with --out.",
+            _ELSEWHERE,
         ) from error
     try:
         recover(destination)
@@ -256,9 +263,7 @@ def check_replaceable(destination: Path) -> None:
     if not destination.exists():
         return
     if not destination.is_dir():
-        raise SpecError.of(
-            "the output folder is a file", "choose another folder with --out.", str(destination)
-        )
+        raise SpecError.of("the output folder is a file", _ELSEWHERE, str(destination))
     if not (destination / MARKER).is_file() and any(destination.iterdir()):
         raise SpecError.of(
             f"the output folder is not empty and holds no {MARKER}, so it is not an artefact",

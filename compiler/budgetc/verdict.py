@@ -138,13 +138,20 @@ def check_quality_budget(budget: QualityBudget, metric: Metric) -> None:
     """Refuse a budget that means nothing for its metric.
 
     Raises:
-        SpecError: a least value of a metric of which less is better.
+        SpecError: a least value of a metric of which less is better, or one beyond the best there is.
     """
     if budget.min is not None and not metric.higher_is_better:
         raise SpecError.of(
             f"budgets.quality.min: less is better of the metric {metric.name}, so a least value "
             "bounds nothing",
             'bound what it may rise against the float model, such as "drop: 0.5 pp" for 0.005.',
+        )
+    if budget.min is not None and metric.best is not None and budget.min > metric.best:
+        percent = budget.min / 100
+        meant = f"{budget.min:g} % is {percent:g}; " if metric.best == 1 and percent <= 1 else ""
+        raise SpecError.of(
+            f"budgets.quality.min: {budget.min:g} is out of reach: {metric.name} is at most {metric.best:g}",
+            f"{meant}write what the metric has to reach, in its own unit.",
         )
 
 

@@ -1,7 +1,9 @@
 """A target of a spec becomes a sheet and budgets; a board's memories are budgets that need not be written."""
 
+import os
+
 import pytest
-from budgetc.hardware import hardware_of
+from budgetc.hardware import hardware_of, remarks
 from budgetc_specs.errors import SpecError
 from budgetc_specs.spec import Spec
 
@@ -87,3 +89,16 @@ def test_a_firmware_runs_on_no_device():
     targets = {"it": {"kind": "cortex-m", "runner": "rpc://127.0.0.1:9090"}}
     with pytest.raises(SpecError, match="devices run programs for Linux, and cortex-m is for none"):
         hardware_of(Spec.model_validate({"model": "m.onnx", "targets": targets}), "it")
+
+
+def test_threads_that_wait_for_each_other_are_said_to():
+    here = len(os.sched_getaffinity(0))
+
+    def said(**target):
+        spec = {"model": "m.onnx", "targets": {"it": {"kind": "host", **target}}}
+        return remarks(hardware_of(Spec.model_validate(spec), "it"))
+
+    assert said(threads=here) == []
+    (remark,) = said(threads=here + 1)
+    assert remark.startswith(f"{here + 1} threads are timed on {here} processor")
+    assert said(threads=here + 1, runner="ssh://pi@localhost") == []

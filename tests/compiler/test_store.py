@@ -21,7 +21,7 @@ from budgetc.store import (
     sweep,
     write_atomic,
 )
-from budgetc_specs.errors import EnvironmentError_, SpecError
+from budgetc_specs.errors import SpecError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,12 +189,13 @@ def test_the_lock_is_one(tmp_path):
 
 def test_a_parent_that_is_a_file(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentError_) as caught, locked_folder(tmp_path / "file" / "out"):
-        pass
-    assert str(caught.value) == (
-        f"{tmp_path}/file/out: the folder's parent cannot be written to: File exists\n"
-        "  choose another folder with --out."
-    )
+    for folder in (tmp_path / "file" / "out", tmp_path / "file" / "further" / "out"):
+        with pytest.raises(SpecError) as caught, locked_folder(folder):
+            pass
+        assert str(caught.value) == (
+            f"{tmp_path}/file: the output folder would lie in a file\n"
+            "  choose another folder with --out."
+        )
 
 
 def test_recovery(tmp_path):

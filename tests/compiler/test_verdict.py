@@ -12,7 +12,7 @@ from budgetc.measure.quality import Quality, Slice
 from budgetc.measure.signals import mse
 from budgetc.measure.size import Size
 from budgetc.verdict import Measurement, check_quality_budget, judge
-from budgetc_specs.budgets import Budgets
+from budgetc_specs.budgets import Budgets, QualityBudget
 from budgetc_specs.errors import SpecError
 
 KIB = 1024
@@ -177,6 +177,17 @@ def test_a_minimum_of_what_should_be_small():
         "budgets.quality.min: less is better of the metric mse, so a least value bounds nothing\n"
         '  bound what it may rise against the float model, such as "drop: 0.5 pp" for 0.005.'
     )
+
+
+def test_a_minimum_beyond_the_best_there_is():
+    for least, hint in ((97, "97 % is 0.97; write"), (101, "write")):
+        with pytest.raises(SpecError) as caught:
+            check_quality_budget(QualityBudget(min=float(least)), top1)
+        assert str(caught.value) == (
+            f"budgets.quality.min: {least} is out of reach: top1 is at most 1\n"
+            f"  {hint} what the metric has to reach, in its own unit."
+        )
+    check_quality_budget(QualityBudget(min=1.0), top1)
 
 
 def test_the_worst_entry_point_counts():

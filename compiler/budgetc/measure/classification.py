@@ -148,6 +148,7 @@ top = Metric(
     "top",
     _top,
     needs_labels=True,
+    best=1.0,
     classes=True,
     about="Whether the label is among the `k` largest outputs.",
 )
@@ -155,6 +156,7 @@ top1 = Metric(
     "top1",
     _top1,
     needs_labels=True,
+    best=1.0,
     classes=True,
     about="Whether the largest output is the label's.",
 )
@@ -162,6 +164,7 @@ top5 = Metric(
     "top5",
     _top5,
     needs_labels=True,
+    best=1.0,
     classes=True,
     about="Whether the label is among the five largest outputs.",
 )
@@ -169,6 +172,7 @@ f1 = Metric(
     "f1",
     _f1,
     needs_labels=True,
+    best=1.0,
     classes=True,
     aggregate=_macro_f1,
     about="F1 of each class, the harmonic mean of precision and recall, over all samples; then the "
@@ -178,6 +182,7 @@ mean_iou = Metric(
     "mean-iou",
     _mean_iou,
     needs_labels=True,
+    best=1.0,
     aggregate=_mean_ratio,
     about="For segmentation, outputs [N, classes, H, W] against labels [N, H, W]: of each class the "
     "pixels in label and answer as a part of those in either, over all samples; then the mean over "
@@ -186,6 +191,7 @@ mean_iou = Metric(
 agreement = Metric(
     "agreement",
     _agreement,
+    best=1.0,
     classes=True,
     about="Whether the largest value is where the float model's is, in every output.",
 )

@@ -40,6 +40,7 @@ class Metric:
             options: `top{k=3}`.
         higher_is_better: whether more is better.
         needs_labels: whether the evaluation data must have labels.
+        best: the best value that there is; None where it has no end.
         classes: whether it takes a row of outputs for scores of classes, the largest for the answer.
             What learns without labels learns scores of classes then.
         aggregate: makes values, [...], of statistics' means, [..., K]; None where the value is the
@@ -51,6 +52,7 @@ class Metric:
     function: MetricFunction
     higher_is_better: bool = True
     needs_labels: bool = False
+    best: float | None = None
     classes: bool = False
     aggregate: Aggregate | None = None
     about: str = ""
@@ -207,6 +209,7 @@ def _imported(name: str, point: EntryPoint, folder: Path | None) -> Metric:
         loaded,
         higher_is_better=bool(getattr(loaded, "higher_is_better", True)),
         needs_labels=bool(getattr(loaded, "needs_labels", False)),
+        best=best if isinstance(best := getattr(loaded, "best", None), int | float) else None,
         classes=bool(getattr(loaded, "classes", False)),
         aggregate=getattr(loaded, "aggregate", None),
         about=(inspect.getdoc(loaded) or "").partition("\n\n")[0],

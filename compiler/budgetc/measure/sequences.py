@@ -83,6 +83,7 @@ edit_distance = Metric(
     _edit_distance,
     higher_is_better=False,
     needs_labels=True,
+    best=0.0,
     aggregate=_rate,
     about="For sequences of classes, outputs [N, steps, classes] against labels [N, length] filled up "
     "with -1: edits for each entry of the labels. With a `blank`, such as 0, a class that is held on "

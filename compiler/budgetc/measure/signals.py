@@ -69,11 +69,13 @@ mse = Metric(
     _mse,
     higher_is_better=False,
     needs_labels=True,
+    best=0.0,
     about="Mean squared difference between the outputs and the labels, the right outputs.",
 )
 snr = Metric(
     "snr",
     _snr,
+    best=MOST_DB,
     aggregate=_decibels,
     about="Energy of the right outputs over that of the error, in dB over all samples; no error counts "
     "as 150 dB. The right outputs are the labels, or without labels the float model's outputs, all of "
@@ -82,6 +84,7 @@ snr = Metric(
 cosine = Metric(
     "cosine",
     _cosine,
+    best=1.0,
     about="Cosine of the angle between a sample's outputs and the float model's; where there are "
     "several outputs, their mean.",
 )
