@@ -13,7 +13,7 @@ from budgetc_specs.errors import ModelError, quoted
 from budgetc_specs.recipe import Recipe
 
 from budgetc.lower.foreign import ForeignCompiler
-from budgetc.lower.lower import prepare
+from budgetc.lower.lower import prepare_for
 from budgetc.lower.walk import walk
 from budgetc.model import Model
 from budgetc.optimise import optimise
@@ -91,12 +91,9 @@ def survey(
         out = str(Path(folder) / f"optimised-{position}.onnx")
         optimise(model, source, recipe, capability, None, out)
         try:
-            graph = prepare(
-                Path(out).read_bytes(),
-                fixed_point=sheet.fixed_point,
-                halves=bool(sheet.bfloat16_dot),
-            )
-            walk(graph, sheet, find_target(kind).families())
+            families = find_target(kind).families()
+            graph = prepare_for(Path(out).read_bytes(), sheet, families)
+            walk(graph, sheet, families)
         except ModelError as error:
             findings.append(_finding(error, None, names))
             continue

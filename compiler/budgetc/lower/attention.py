@@ -3,7 +3,7 @@
     matmul(softmax(matmul(q, c)), v)  ->  attention(q, c, v)
 
 Scores may be scaled, masked and quantised before the softmax, weights behind it, and the result at the end: these are
-expressions. What the three were is kept, for targets without such a kernel.
+expressions.
 """
 
 import math
@@ -18,7 +18,7 @@ from budgetc.lower.graph import Graph, Operation
 
 
 @dataclass(frozen=True)
-class Parts:
+class _Parts:
     """The operations that attention was, in order; a map between softmax and the last product is not always there."""
 
     scores: Operation
@@ -43,7 +43,7 @@ def form_attention(graph: Graph) -> None:
     gone: set[str] = set()
     for op in graph.operations:
         parts = _parts(op, graph, producers, uses) if op.kind == "matmul" else None
-        attention = _joined(parts) if parts else None
+        attention = _joined(parts, graph) if parts else None
         if parts and attention:
             formed[op.output] = attention
             gone.update(part.output for part in parts.operations[:-1])
@@ -54,7 +54,7 @@ def form_attention(graph: Graph) -> None:
 
 def _parts(
     op: Operation, graph: Graph, producers: Mapping[str, Operation], uses: Counter[str]
-) -> Parts | None:
+) -> _Parts | None:
     """What a product is the end of, or None. Nobody else may read what lies between, and no step may broadcast it."""
 
     def made(name: str, kinds: Sequence[str]) -> Operation | None:
@@ -75,10 +75,10 @@ def _parts(
     along_rows = softmax.attributes["axis"] == len(shape) - 1 and not softmax.attributes["log"]
     scores = inner(softmax, "matmul") if along_rows else None
     batches = math.prod(graph.values[op.output].shape[:-1]) == math.prod(shape[:-1])
-    return Parts(scores, softmax, weights, op) if scores and batches else None
+    return _Parts(scores, softmax, weights, op) if scores and batches else None
 
 
-def _joined(parts: Parts) -> Operation | None:
+def _joined(parts: _Parts, graph: Graph) -> Operation | None:
     """The parts as one operation, or None where that would have too many operands or too long an expression.
 
     Its inputs are q, c and v, then `inner` operands in the index space of the scores, then those of the end.
@@ -119,7 +119,12 @@ def _joined(parts: Parts) -> Operation | None:
         result.name,
         (*anchors, *sides, *ends),
         result.outputs,
-        {"parts": parts, "inner": len(sides), "logits": logits, "weights": made_of},
+        {
+            "scored": graph.values[scores.output].shape,
+            "inner": len(sides),
+            "logits": logits,
+            "weights": made_of,
+        },
         end,
         len(anchors),
     )

@@ -1,6 +1,6 @@
 """The whole of lowering: an ONNX model and a target in, object file, weights and call list out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,13 +53,20 @@ class Code:
         return self.entries[0]
 
 
-def prepare(data: bytes, *, fixed_point: bool = False, halves: bool = False) -> Graph:
+def prepare(
+    data: bytes,
+    *,
+    fixed_point: bool = False,
+    halves: bool = False,
+    kinds: Collection[str] = (),
+) -> Graph:
     """The graph of a model with its operations chosen and fused: one operation per kernel.
 
     Args:
         data: the model.
         fixed_point: whether quantised arithmetic is that of cores without floats.
         halves: whether there are kernels that compute with bfloat16 numbers.
+        kinds: of the kernels that there are; "attention" among them has it formed.
 
     Raises:
         ModelError: the model has what no library can have, such as control flow.
@@ -71,8 +78,19 @@ def prepare(data: bytes, *, fixed_point: bool = False, halves: bool = False) -> 
     graph.remove_dead()
     graph.skip_idle_views()
     fuse(graph)
-    form_attention(graph)
+    if "attention" in kinds:
+        form_attention(graph)
     return graph
+
+
+def prepare_for(data: bytes, capability: Capability, families: Sequence[Family]) -> Graph:
+    """The same for a target's sheet and kernels."""
+    return prepare(
+        data,
+        fixed_point=capability.fixed_point,
+        halves=bool(capability.bfloat16_dot),
+        kinds={family.kind for family in families},
+    )
 
 
 def form(data: bytes, *, fixed_point: bool = False, halves: bool = False) -> Graph:
@@ -119,10 +137,7 @@ def lower(
     families = [f for f in target.families() if not (compact and _grows(f))]
     alone = one_by_one(lean_point(capability) if compact else default_point(capability))
     shared = Shared(KernelObjects(target, capability, kept), capability.alignment)
-    graphs = [
-        prepare(data, fixed_point=capability.fixed_point, halves=bool(capability.bfloat16_dot))
-        for data in models
-    ]
+    graphs = [prepare_for(data, capability, families) for data in models]
     programs = [walk(graph, capability, families) for graph in graphs]
     for steps in programs:
         write_in_place(steps, capability)

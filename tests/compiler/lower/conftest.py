@@ -16,7 +16,7 @@ from budgetc.load import LoadedModel
 from budgetc.lower.generated import GENERATED_FILE
 from budgetc.lower.graph import Graph
 from budgetc.lower.importer import import_model
-from budgetc.lower.lower import prepare
+from budgetc.lower.lower import prepare_for
 from budgetc.lower.lowered import Lowered
 from budgetc.lower.steps import Steps
 from budgetc.lower.walk import walk
@@ -244,6 +244,6 @@ def walked(make_model: Callable[..., onnx.ModelProto], host: Capability) -> Call
         model = parse_model(make_model(text, **weights).SerializeToString(), "test.onnx")
         sheet = host.model_copy(update={"threads": threads})
         chosen = find_target("host").families() if families is None else families
-        return walk(prepare(model.data), sheet, chosen)
+        return walk(prepare_for(model.data, sheet, chosen), sheet, chosen)
 
     return make

@@ -20,7 +20,8 @@ def prepared(make_model):
 
     def make(nodes, inputs=QKV, outputs="float[2,3,5,4] y", weights="", opset=17):
         text = f"g ({inputs}) => ({outputs}) <float s = {{0.35}}{weights}> {{ {nodes} }}"
-        return prepare(parse_model(make_model(text, opset).SerializeToString(), "test.onnx").data)
+        model = parse_model(make_model(text, opset).SerializeToString(), "test.onnx")
+        return prepare(model.data, kinds={"attention"})
 
     return make
 
