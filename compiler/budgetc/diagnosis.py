@@ -159,7 +159,7 @@ def _qemu() -> Check:
     command = runner.command(Path("program"))
     if command is None:
         detail = "programs for aarch64 are compiled but not executed here"
-        return Check("qemu-aarch64", "optional", detail, "apt-get install qemu-user-static")
+        return Check("qemu-aarch64", "optional", detail, "apt-get install qemu-user")
     return Check("qemu-aarch64", "ok", command[0] if len(command) > 1 else "this machine is one")
 
 

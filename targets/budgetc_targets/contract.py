@@ -215,9 +215,8 @@ class WatchedRunner(CountingRunner, Protocol):
     The plugin is `emit/counter.c` of the compiler, compiled for this machine.
     """
 
-    @property
     def plugin_interface(self) -> int:
-        """The version of the emulator's plugin interface."""
+        """The version of the emulator's plugin interface, where instructions are counted."""
         ...
 
     def watched(self, program: Path, plugin: Path, counter: str) -> list[str] | None:

@@ -11,7 +11,8 @@ from budgetc.emit.driver import probe_symbol, write_driver, write_weights
 from budgetc.emit.link import link_library
 from budgetc.lower.lowered import Call, Lowered, Pointer, Port
 from budgetc.measure.conversation import BinaryError
-from budgetc.measure.harness import COUNTER, Harness, build_counter, build_harness
+from budgetc.measure.harness import COUNTER, Harness, build_counter, build_harness, command_line
+from budgetc_specs.capability import Capability
 from budgetc_specs.errors import InternalError
 from budgetc_targets.runners.local import Local
 from budgetc_targets.runners.qemu_user import QemuUser
@@ -87,7 +88,7 @@ def test_the_instructions_of_an_inference_are_the_same_every_time(
         pytest.skip(runner.why_not_counted)
     toy = build_toy(f"{arch}_1", kind="static", arch=arch)
     program = build_harness(toy.capability, zig_cache, toy.library, toy.interface.symbol)
-    plugin = build_counter(runner.plugin_interface, zig_cache)
+    plugin = build_counter(runner.plugin_interface(), zig_cache)
     command = runner.watched(program, plugin, COUNTER)
     assert command is not None
     counts = []
@@ -97,6 +98,18 @@ def test_the_instructions_of_an_inference_are_the_same_every_time(
             counts += [harness.count(samples(1, seed)), harness.count(samples(1, seed))]
     assert len(set(counts)) == 1
     assert 60 < counts[0] < 60 * 100
+
+
+def test_an_emulator_that_takes_no_plugins_runs_programs_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sheet: Callable[..., Capability]
+) -> None:
+    (tmp_path / "qemu-aarch64-static").write_text("#!/bin/sh\necho max\n")
+    (tmp_path / "qemu-aarch64-static").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    runner = EMULATORS["aarch64"]
+    found = command_line(Path("/program"), sheet("aarch64"), runner, tmp_path)
+    assert found == runner.command(Path("/program"))
+    assert found is not None
 
 
 def test_samples_are_fed_in_steps_of_the_batch(

@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from budgetc.emit.driver import write_sources
 from budgetc.emit.link import compile_source, link_library
@@ -20,6 +22,7 @@ from budgetc_specs.errors import InternalError, ModelError
 
 # What a library of no weights and one empty kernel takes: ELF headers, tables and the checks of the driver.
 EMPTY_LIBRARY_BYTES = 1600
+WEIGHTS_BYTES = 60 * 4
 RUNTIME_BYTES = {1: 4 * 1024, 2: 8 * 1024}
 
 
@@ -52,6 +55,14 @@ def test_an_empty_library_is_small(build_toy: Callable[..., Any]) -> None:
     kernel = "void nothing(const float *x, float *y) { }"
     toy = build_toy("empty", lowered=model, weights=b"", kernels=kernel)
     assert toy.library.stat().st_size <= EMPTY_LIBRARY_BYTES
+
+
+def test_weights_stay_out_of_the_cache(build_toy: Callable[..., Any], zig_cache: Path) -> None:
+    weights = np.random.default_rng().bytes(WEIGHTS_BYTES)
+    began = time.time()
+    assert weights in build_toy("heavy", weights=weights).library.read_bytes()
+    kept = (zig_cache / "zig" / "o").glob("*/*.o")
+    assert not any(weights in p.read_bytes() for p in kept if p.stat().st_mtime >= began - 1)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -16,6 +16,7 @@ from budgetc.lower.lowered import Call, Fill, Lowered, Pointer
 # multiplications.
 PARALLEL_MACS = 50_000
 WEIGHTS_FILE = "weights.embed"
+WEIGHTS_SOURCE = "weights.c"
 _HIDDEN = '__attribute__((visibility("hidden")))'
 
 
@@ -110,7 +111,7 @@ def write_weights(weights: bytes, alignment: int, folder: Path) -> Path:
         "};",
         "",
     ]
-    file = folder / "weights.c"
+    file = folder / WEIGHTS_SOURCE
     file.write_text("\n".join(lines))
     return file
 

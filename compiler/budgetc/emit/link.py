@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 from budgetc_specs.capability import Capability
 from budgetc_specs.errors import ModelError, SpecError, quoted
 
+from budgetc.emit.driver import WEIGHTS_SOURCE
 from budgetc.emit.relocatable import localise
 from budgetc.emit.symbols import MATHEMATICAL, SYSTEM_SYMBOLS, check_symbols, read_object
 from budgetc.emit.zig import Zig
@@ -140,7 +142,11 @@ def link_library(
         compiled = []
         for source in sources:
             compiled.append(folder / f"{source.stem}.o")
-            compile_source(source, compiled[-1], capability, zig)
+            # Weights are as good as never compiled again, and a cache of them grows by a model with each library.
+            once = source.name == WEIGHTS_SOURCE
+            compiler = replace(zig, made=folder / "once") if once else zig
+            compile_source(source, compiled[-1], capability, compiler)
+            shutil.rmtree(folder / "once", ignore_errors=True)
         parts = [*compiled, *(path.resolve() for path in objects)]
         made = folder / out.name
         if capability.system == "module":

@@ -30,10 +30,12 @@ class Zig:
     Attributes:
         cache: folder for zig's caches; made on first use, safe to share between processes.
         seconds: time limit of one command; the first use of a target builds its libc.
+        made: folder for what is compiled from our own sources; None is the cache, where it stays for the next time.
     """
 
     cache: Path
     seconds: float = 600.0
+    made: Path | None = None
 
     def run(self, *arguments: str | Path, cwd: Path | None = None) -> str:
         """Run `zig <arguments>` and return what it printed.
@@ -54,7 +56,7 @@ class Zig:
         environment = {
             **os.environ,
             "ZIG_GLOBAL_CACHE_DIR": cache,
-            "ZIG_LOCAL_CACHE_DIR": cache,
+            "ZIG_LOCAL_CACHE_DIR": str(self.made.resolve()) if self.made else cache,
             "LC_ALL": "C",
         }
         command = [str(zig_executable()), *map(str, arguments)]

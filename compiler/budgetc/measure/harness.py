@@ -123,7 +123,7 @@ def command_line(
     a device is behind a server that calls functions of libraries. None where such programs cannot be run here.
     """
     if isinstance(runner, WatchedRunner) and not runner.why_not_counted:
-        return runner.watched(program, build_counter(runner.plugin_interface, cache), COUNTER)
+        return runner.watched(program, build_counter(runner.plugin_interface(), cache), COUNTER)
     if isinstance(runner, ServedDevice):
         return runner.served(program, build_agent(capability, cache))
     return runner.command(program)

@@ -34,10 +34,7 @@ class QemuUser:
             return f"qemu-{self.arch} does not emulate {self.lacks}"
         if next(_emulators(self.arch), None):
             return ""
-        return (
-            f"qemu-{self.arch} is not installed "
-            "(Debian and Ubuntu: apt-get install qemu-user-static)"
-        )
+        return f"qemu-{self.arch} is not installed (Debian and Ubuntu: apt-get install qemu-user)"
 
     def command(self, program: Path) -> list[str] | None:
         """The emulator with the program, or None where it cannot run it."""
@@ -56,7 +53,6 @@ class QemuUser:
             "(Debian and Ubuntu: apt-get install qemu-user)"
         )
 
-    @property
     def plugin_interface(self) -> int:
         """1 up to qemu 8; from qemu 9 on 2, which the later ones take as well."""
         assert self._counting, "BUG: ask `why_not_counted` first"
