@@ -1,5 +1,7 @@
 """Ordinary networks in unusual form, each made here, as a library beside onnxruntime."""
 
+import shutil
+
 import numpy as np
 import onnx
 import pytest
@@ -220,3 +222,4 @@ def test_more_than_200_megabytes(check):
     assert model.ByteSize() > 200e6
     library = check(model)
     assert library.lowered.weight_bytes > 200e6
+    shutil.rmtree(library.folder)  # a gigabyte
