@@ -154,8 +154,8 @@ def quoted(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("module", ["budgetc.compile", "budgetc.cli.main", "budgetc_targets.host"])
-def test_the_parent_process_never_imports_tvm(module: str) -> None:
-    program = f"import sys, {module}; sys.exit('tvm' in sys.modules)"
+def test_the_parent_process_imports_nothing_that_takes_long(module: str) -> None:
+    program = f"import sys, {module}; sys.exit(bool({{'tvm', 'scipy.stats'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

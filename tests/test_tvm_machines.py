@@ -10,7 +10,9 @@ from budgetc.emit.symbols import read_object
 from budgetc.emit.zig import Zig
 
 PRELUDE = """
-import re
+import re, sys
+
+sys.modules["torch"] = None  # tvm would import it, for two seconds
 
 import tvm
 from budgetc.registry import find_target

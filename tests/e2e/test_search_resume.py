@@ -25,7 +25,7 @@ quality: {metric: top1}
 budgets: {size: 64 KiB, quality: {drop: 0.5 pp}}
 targets: {host: {}}
 objective: [quality, size]
-search: {candidates: 16, time: 2 h}
+search: {candidates: 12, time: 2 h}
 output: {name: mnist, kind: shared}
 """
 KILLS = 10

@@ -6,7 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, stats
+from scipy import sparse
+from scipy.special import stdtrit  # that of scipy.stats takes half a second to import
 
 Floats = npt.NDArray[np.float64]
 Aggregate = Callable[[Floats], Floats]
@@ -93,7 +94,7 @@ def bootstrap_intervals(
     """
     count = len(statistics)
     means = resampled_means(statistics, resamples if count > 1 else 1)
-    student = float(stats.t.ppf(0.5 + confidence / 2, max(1, count - 1)))
+    student = float(stdtrit(max(1, count - 1), 0.5 + confidence / 2))
     beyond = _NORMAL.cdf(-student * math.sqrt(count / max(1, count - 1)))
     intervals = []
     for function in functions:
