@@ -73,8 +73,8 @@ within_a_tenth.needs_labels = True
 ```
 
 What it takes by keyword alone are options, which the spec may set for an installed metric. `higher_is_better = False`
-says that less is better, `classes = True` that outputs are scores of classes, which passes that
-[learn](learning.md) go by.
+says that less is better, `best = 1` that there is no better value, `classes = True` that outputs are scores of
+classes, which passes that [learn](learning.md) go by.
 
 Where the value of a set is no mean of scores, the function returns several statistics for each sample, [N, K], and its
 `aggregate` makes the value of their means, [..., K] to [...]. So intervals can be had by drawing samples anew,
