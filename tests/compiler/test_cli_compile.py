@@ -127,7 +127,7 @@ def test_wrong_numbers(budgetc_cli, tiny, tmp_path):
     ("arguments", "code", "said"),
     [
         (["--target", "hots"], 2, 'did you mean "host"?'),
-        (["--out", "spec.yaml"], 4, "the folder's parent cannot be written to"),
+        (["--out", "spec.yaml"], 2, "the output folder would lie in a file"),
         (["--out", "."], 0, None),
     ],
 )
