@@ -10,9 +10,11 @@ from budgetc.emit.symbols import read_object
 from budgetc.emit.zig import Zig
 
 PRELUDE = """
-import re, sys
+import re
 
-sys.modules["torch"] = None  # tvm would import it, for two seconds
+from budgetc.child import keep_torch_from_tvm
+
+keep_torch_from_tvm()
 
 import tvm
 from budgetc.registry import find_target

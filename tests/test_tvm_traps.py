@@ -16,9 +16,11 @@ SECONDS = 120  # a child takes two or so; a machine may have other work to do
 
 # What every reproduction begins with. `kernel` stores what a function makes of a vector it is given.
 PRELUDE = """
-import resource, sys
+import resource
 
-sys.modules["torch"] = None  # tvm would import it, for two seconds
+from budgetc.child import keep_torch_from_tvm
+
+keep_torch_from_tvm()
 
 import tvm
 from budgetc.lower.foreign import ForeignCompiler

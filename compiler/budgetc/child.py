@@ -35,7 +35,7 @@ def serve() -> None:
     request = json.load(sys.stdin)
     _die_with_parent(request["parent"])
     os.set_inheritable(request["descriptor"], False)
-    sys.meta_path.insert(0, _TorchIsNotForTvm)
+    keep_torch_from_tvm()
     _channel = os.fdopen(request["descriptor"], "w", encoding="utf-8")
     try:
         _limit_memory(request["memory_bytes"])
@@ -52,6 +52,11 @@ def serve() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def keep_torch_from_tvm() -> None:
+    """Let everybody but tvm import torch in this process; to be called before tvm is imported."""
+    sys.meta_path.insert(0, _TorchIsNotForTvm)
 
 
 class _TorchIsNotForTvm:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from budgetc.cache import cache_folder
+from budgetc.child import keep_torch_from_tvm
 from budgetc.emit.zig import Zig
 from budgetc_specs.capability import Capability
 from budgetc_targets.aarch64 import AArch64
@@ -206,7 +207,7 @@ class Child:
 
 def serve() -> None:
     """The child: for every folder named on standard input, answer its request in a fork."""
-    sys.modules["torch"] = None  # type: ignore[assignment]  # tvm would import it, for two seconds
+    keep_torch_from_tvm()
     import budgetc_targets.kernels.objects  # noqa: F401  tvm, once
 
     for line in sys.stdin:
